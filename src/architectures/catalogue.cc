@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "architectures/built_in.h"
+#include "architectures/declaration.h"
+#include "architectures/document.h"
+
+namespace mlxmill::architectures {
+namespace {
+
+/// The names in config.json's `architectures`, which may be a string or a list.
+std::vector<std::string> architectures_of(const base::Value& config) {
+  std::vector<std::string> names;
+  const base::Value* value = config.find("architectures");
+  if (!value) return names;
+  if (value->as_string()) names.push_back(*value->as_string());
+  if (const base::Array* array = value->as_array()) {
+    for (const base::Value& item : *array) {
+      if (item.as_string()) names.push_back(*item.as_string());
+    }
+  }
+  return names;
+}
+
+bool contains(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+}  // namespace
+
+Result<Catalogue> Catalogue::built_in() {
+  Catalogue catalogue;
+  for (const BuiltInFile& file : built_in_files()) {
+    MLXMILL_ASSIGN(Declaration declaration, Declaration::parse(file.text, file.name));
+    catalogue.declarations_.push_back(std::move(declaration));
+  }
+  return catalogue;
+}
+
+void Catalogue::add(Declaration declaration) {
+  declarations_.insert(declarations_.begin(), std::move(declaration));
+}
+
+Result<Declaration> Catalogue::find(const base::Value& config) const {
+  const base::Value* model_type = config.find("model_type");
+  if (!model_type || !model_type->as_string()) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("model_type is {}; expected a string",
+                             model_type ? model_type->type_name() : "missing"))
+        .at("config.json");
+  }
+  const std::string& type = *model_type->as_string();
+  const std::vector<std::string> architectures = architectures_of(config);
+  const Declaration* plain = nullptr;
+  std::vector<std::string> known;
+  for (const Declaration& declaration : declarations_) {
+    for (const std::string& name : declaration.model_types()) known.push_back(name);
+    if (!contains(declaration.model_types(), type)) continue;
+    const std::vector<std::string>& claimed = declaration.architecture_names();
+    if (claimed.empty()) {
+      if (!plain) plain = &declaration;
+      continue;
+    }
+    for (const std::string& name : architectures) {
+      if (contains(claimed, name)) return declaration;
+    }
+  }
+  if (plain) return *plain;
+  Error unknown(Code::kUnknownModel, fmt::format("no family serves model_type {}", quoted(type)));
+  const auto near = nearest(type, known);
+  unknown.hint(fmt::format("{}a new family is one text file: docs/ARCHITECTURES.md",
+                           near ? fmt::format("the nearest name known is \"{}\"; ", *near) : ""));
+  return std::move(unknown).at("config.json");
+}
+
+}  // namespace mlxmill::architectures

@@ -1,0 +1,122 @@
+// A model family as its declaration file says it: see docs/ARCHITECTURES.md for the language.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "architectures/tensor_view.h"
+#include "base/value.h"
+#include "mlxmill/result.h"
+#include "mlxmill/scheme.h"
+
+namespace mlxmill::architectures {
+
+/// A tensor as the header of a source shard describes it.
+struct SourceTensor {
+  std::string name;
+  DType dtype;
+  base::Shape shape;
+};
+
+/// What kind of module owns a parameter: it decides what mlx-lm quantizes.
+enum class ModuleKind : std::uint8_t {
+  kLinear,     ///< weight [out, in], optional bias [out]
+  kEmbedding,  ///< weight [n, dims]
+  kStacked,    ///< weight [experts or heads, out, in], optional bias [experts, out] (SwitchLinear,
+               ///< MultiLinear)
+  kNorm,       ///< weight [dims], optional bias [dims]
+  kTensors,    ///< parameters of any names and shapes, never quantized
+};
+
+/// A family's restriction on one module. `quantize == false`: never. Else the scheme that replaces
+/// the run's: mlx-lm's predicates give group_size and bits without a mode, which means affine.
+struct QuantizeRule {
+  bool quantize = true;
+  std::optional<int> bits;
+  std::optional<int> group_size;
+};
+
+/// One module of the converted model with the tensors it owns.
+struct Module {
+  std::string path;  ///< "model.layers.0.self_attn.q_proj"; empty for a module-less tensor
+  ModuleKind kind = ModuleKind::kTensors;
+  std::optional<QuantizeRule> rule;  ///< from the declaration
+  std::vector<TensorView> tensors;   ///< weight first; names are full ("....q_proj.weight")
+  std::vector<bool>
+      keep_dtype;  ///< per tensor: not cast to the run's dtype (mlx-lm's cast_predicate)
+  /// The source is already MLX-quantized here: weight U32 + scales (+ biases).
+  bool packed = false;
+  std::optional<Scheme> packed_scheme;  ///< how, when `packed`
+};
+
+/// A source tensor that does not reach the output, and the rule that says so.
+struct Dropped {
+  std::string name;
+  std::string reason;  ///< the rule's `why`
+};
+
+/// A checkpoint as its family lays it out in MLX: modules in the order of the declaration (which is
+/// the order of mlx-lm's module tree; natural order of paths for a family without [[modules]]).
+struct Layout {
+  std::vector<Module> modules;
+  std::vector<Dropped> dropped;
+  int n_layers = 0;  ///< len(model.layers), what the mixed recipes count with
+};
+
+namespace detail {
+struct Program;  // the parsed file
+}
+
+/// A parsed and checked declaration file. Copies share the parse. Threads: immutable.
+class Declaration {
+ public:
+  /// Parses a declaration. `file_name` appears in messages as `file:line`.
+  /// Errors: kInvalidInput, naming the line, for bad TOML, unknown keys, bad patterns or
+  /// expressions.
+  static Result<Declaration> parse(std::string_view text, std::string_view file_name);
+
+  const std::string& family() const;
+  const std::vector<std::string>& model_types() const;
+  /// `architectures` names of config.json by which this family claims a model_type that another
+  /// serves.
+  const std::vector<std::string>& architecture_names() const;
+  const std::string& file_name() const;
+
+  /// True when the file says what the model holds; an open family takes any tensor.
+  bool is_strict() const;
+
+  /// Applies the family to a checkpoint.
+  /// Errors: kInvalidInput for a config key that is missing or of the wrong type, a missing,
+  /// unexpected or ill-shaped tensor (all of them counted, the first ones listed by name with
+  /// expected and got).
+  Result<Layout> apply(const base::Value& config, std::span<const SourceTensor> tensors) const;
+
+ private:
+  std::shared_ptr<const detail::Program> program_;
+};
+
+/// All families known: the built-in ones and, before them, those given at run time.
+class Catalogue {
+ public:
+  /// The built-in declarations.
+  static Result<Catalogue> built_in();
+  /// Adds a family ahead of the others.
+  void add(Declaration declaration);
+
+  /// The family for config.json's model_type (and `architectures`).
+  /// Errors: kUnknownModel with the nearest names and how to declare a family; kInvalidInput
+  /// without model_type.
+  Result<Declaration> find(const base::Value& config) const;
+
+  std::span<const Declaration> declarations() const { return declarations_; }
+
+ private:
+  std::vector<Declaration> declarations_;
+};
+
+}  // namespace mlxmill::architectures

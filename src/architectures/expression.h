@@ -1,0 +1,70 @@
+// Expressions over config.json: the sizes and conditions of a declaration.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/value.h"
+#include "mlxmill/result.h"
+
+namespace mlxmill::architectures {
+
+/// Where an expression's names come from.
+class Environment {
+ public:
+  virtual ~Environment() = default;
+
+  /// A value that is not copied when it already lives elsewhere; absent when nothing has the name.
+  class Operand {
+   public:
+    Operand() = default;
+    explicit Operand(const base::Value* value) : reference_(value) {}
+    explicit Operand(base::Value value) : owned_(std::move(value)), absent_(false) {}
+    bool absent() const { return absent_ && !reference_; }
+    const base::Value& value() const { return reference_ ? *reference_ : owned_; }
+
+   private:
+    const base::Value* reference_ = nullptr;
+    base::Value owned_;
+    bool absent_ = true;
+  };
+
+  /// The value of a dotted name; an absent operand when there is none.
+  virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
+  virtual bool has_tensor(std::string_view name) const = 0;
+  /// Takes steps from the budget; false when it is used up.
+  virtual bool spend(std::int64_t steps) const = 0;
+};
+
+/// A parsed expression. Threads: immutable; copies share the tree.
+///
+/// Values are those of JSON. `and`, `or` and conditions use Python's idea of truth and yield an operand;
+/// `//` and `%` round down as Python's; `/` of integers must be exact; `a ?? b` is b when a is absent or null.
+/// Errors: kInvalidInput naming the expression, the part of it and the type that was found.
+class Expression {
+ public:
+  struct Tree;
+
+  /// Errors: kInvalidInput for bad syntax, or nesting deeper than 32.
+  static Result<Expression> parse(std::string_view text, std::string_view file_name,
+                                  std::uint32_t line);
+
+  Result<base::Value> evaluate(const Environment& environment) const;
+  /// Truth as Python has it: null, false, 0, "" and empty lists are false.
+  Result<bool> condition(const Environment& environment) const;
+  /// An integer; everything else is an error.
+  Result<std::int64_t> integer(const Environment& environment) const;
+
+  const std::string& text() const;
+  std::uint32_t line() const;
+  /// First components of the names it uses.
+  std::vector<std::string> names() const;
+
+ private:
+  std::shared_ptr<const Tree> tree_;
+};
+
+}  // namespace mlxmill::architectures

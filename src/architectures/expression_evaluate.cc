@@ -1,0 +1,286 @@
+// Expressions: tree to value.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "architectures/document.h"
+#include "architectures/expression.h"
+#include "architectures/expression_tree.h"
+
+namespace mlxmill::architectures {
+namespace {
+
+using base::Value;
+using Operand = Environment::Operand;
+using Tree = Expression::Tree;
+
+bool truth(const Value& value) {
+  if (value.is_null()) return false;
+  if (const bool* boolean = value.as_bool()) return *boolean;
+  if (const auto* integer = value.as_int()) return *integer != 0;
+  if (const double* number = value.as_float()) return *number != 0;
+  if (const auto* text = value.as_string()) return !text->empty();
+  if (const auto* array = value.as_array()) return !array->empty();
+  if (const auto* object = value.as_object()) return !object->empty();
+  return true;
+}
+
+/// Numbers compare across int and float, as Python's do; everything else by type and value.
+bool equal(const Value& a, const Value& b) {
+  if (a.as_int() && b.as_float()) return static_cast<double>(*a.as_int()) == *b.as_float();
+  if (a.as_float() && b.as_int()) return *a.as_float() == static_cast<double>(*b.as_int());
+  return a == b;
+}
+
+std::optional<double> as_number(const Value& value) {
+  if (const auto* integer = value.as_int()) return static_cast<double>(*integer);
+  if (const double* number = value.as_float()) return *number;
+  return std::nullopt;
+}
+
+class Evaluator {
+ public:
+  Evaluator(const Tree& tree, const Environment& environment)
+      : tree_(tree), environment_(environment) {}
+
+  /// The value of a node; never absent.
+  Result<Operand> value(std::size_t node) {
+    MLXMILL_ASSIGN(Operand result, operand(node));
+    if (!result.absent()) return result;
+    // Of a ?? b ?? c it is the last that had to be there.
+    while (tree_.nodes[node].op == Op::kCoalesce) node = tree_.nodes[node].operands[1];
+    std::string name;
+    for (const std::string& part : tree_.nodes[node].path) {
+      name += (name.empty() ? "" : ".") + part;
+    }
+    return error(fmt::format("config.json has no {}", quoted(name)));
+  }
+
+  Error error(std::string_view what) const {
+    return error_at(tree_.file_name, tree_.line, fmt::format("in {}: {}", quoted(tree_.text), what));
+  }
+
+  /// "head_dim is a string; expected a number".
+  Error wrong_type(std::size_t node, const Value& got, std::string_view expected) const {
+    const Tree::Node& at = tree_.nodes[node];
+    std::string part = tree_.text.substr(at.begin, at.end - at.begin);
+    part.erase(part.find_last_not_of(' ') + 1);
+    if (got.as_big_integer()) {
+      return error(fmt::format("{} is an integer beyond 64 bits; expected {}", part, expected));
+    }
+    return error(fmt::format("{} is {}; expected {}", part, got.type_name(), expected));
+  }
+
+ private:
+  Result<Operand> operand(std::size_t index) {
+    if (!environment_.spend(1)) return error("it takes too many steps to work out");
+    const Tree::Node& node = tree_.nodes[index];
+    switch (node.op) {
+      case Op::kLiteral: return Operand(&node.literal);
+      case Op::kName: return environment_.name(node.path);
+      case Op::kList: return list(node);
+      case Op::kCall: return call(node);
+      case Op::kAnd:
+      case Op::kOr: return logic(node);
+      case Op::kCoalesce: {
+        MLXMILL_ASSIGN(Operand left, operand(node.operands[0]));
+        if (!left.absent() && !left.value().is_null()) return left;
+        return operand(node.operands[1]);
+      }
+      case Op::kChoose: {
+        MLXMILL_ASSIGN(const Operand condition, value(node.operands[0]));
+        return value(node.operands[truth(condition.value()) ? 1 : 2]);
+      }
+      case Op::kNot: {
+        MLXMILL_ASSIGN(const Operand inner, value(node.operands[0]));
+        return Operand(Value(!truth(inner.value())));
+      }
+      case Op::kNegate: {
+        MLXMILL_ASSIGN(const Operand inner, value(node.operands[0]));
+        return arithmetic(node, Op::kSubtract, Value(0), inner.value());
+      }
+      default: break;
+    }
+    MLXMILL_ASSIGN(const Operand left, value(node.operands[0]));
+    MLXMILL_ASSIGN(const Operand right, value(node.operands[1]));
+    return combine(node, left.value(), right.value());
+  }
+
+  Result<Operand> list(const Tree::Node& node) {
+    base::Array items;
+    for (const std::size_t item : node.operands) {
+      MLXMILL_ASSIGN(const Operand element, value(item));
+      items.push_back(element.value());
+    }
+    return Operand(Value(std::move(items)));
+  }
+
+  Result<Operand> logic(const Tree::Node& node) {
+    MLXMILL_ASSIGN(Operand left, value(node.operands[0]));
+    if (truth(left.value()) == (node.op == Op::kOr)) return left;
+    return value(node.operands[1]);
+  }
+
+  Result<Operand> call(const Tree::Node& node) {
+    MLXMILL_ASSIGN(const Operand first, value(node.operands[0]));
+    const std::string* text = first.value().as_string();
+    if (node.path[0] == "len") {
+      if (const auto* array = first.value().as_array()) {
+        return Operand(Value(static_cast<std::int64_t>(array->size())));
+      }
+      if (text) return Operand(Value(static_cast<std::int64_t>(text->size())));
+      return wrong_type(node.operands[0], first.value(), "an array or a string");
+    }
+    if (!text) return wrong_type(node.operands[0], first.value(), "a string");
+    if (node.path[0] == "has") return Operand(Value(environment_.has_tensor(*text)));
+    MLXMILL_ASSIGN(const Operand second, value(node.operands[1]));
+    const std::string* other = second.value().as_string();
+    if (!other) return wrong_type(node.operands[1], second.value(), "a string");
+    return Operand(Value(node.path[0] == "starts_with" ? text->starts_with(*other)
+                                                       : text->ends_with(*other)));
+  }
+
+  Result<Operand> combine(const Tree::Node& node, const Value& a, const Value& b) {
+    switch (node.op) {
+      case Op::kEqual: return Operand(Value(equal(a, b)));
+      case Op::kNotEqual: return Operand(Value(!equal(a, b)));
+      case Op::kIn: return contains(node, a, b, true);
+      case Op::kNotIn: return contains(node, a, b, false);
+      case Op::kIndex: return index(node, a, b);
+      case Op::kLess:
+      case Op::kLessEqual:
+      case Op::kGreater:
+      case Op::kGreaterEqual: return compare(node, a, b);
+      default: return arithmetic(node, node.op, a, b);
+    }
+  }
+
+  Result<Operand> contains(const Tree::Node& node, const Value& a, const Value& b, bool yes) {
+    bool found = false;
+    if (const auto* array = b.as_array()) {
+      if (!environment_.spend(static_cast<std::int64_t>(array->size()))) {
+        return error("it takes too many steps to work out");
+      }
+      found = std::any_of(array->begin(), array->end(), [&](const Value& v) { return equal(a, v); });
+    } else if (b.as_string() && a.as_string()) {
+      found = b.as_string()->find(*a.as_string()) != std::string::npos;
+    } else {
+      return wrong_type(node.operands[1], b, "an array");
+    }
+    return Operand(Value(found == yes));
+  }
+
+  Result<Operand> index(const Tree::Node& node, const Value& a, const Value& b) {
+    if (const auto* object = a.as_object(); object && b.as_string()) {
+      const Value* member = a.find(*b.as_string());
+      if (!member) return error(fmt::format("there is no member {}", quoted(*b.as_string())));
+      return Operand(Value(*member));
+    }
+    const auto* array = a.as_array();
+    if (!array) return wrong_type(node.operands[0], a, "an array");
+    if (!b.as_int()) return wrong_type(node.operands[1], b, "an integer");
+    const auto size = static_cast<std::int64_t>(array->size());
+    const std::int64_t at = *b.as_int() < 0 ? *b.as_int() + size : *b.as_int();
+    if (at < 0 || at >= size) {
+      return error(fmt::format("index {} is outside an array of {}", *b.as_int(), size));
+    }
+    return Operand(Value((*array)[static_cast<std::size_t>(at)]));
+  }
+
+  Result<Operand> compare(const Tree::Node& node, const Value& a, const Value& b) {
+    int order = 0;
+    if (a.as_int() && b.as_int()) {
+      order = *a.as_int() < *b.as_int() ? -1 : *a.as_int() > *b.as_int();
+    } else if (a.as_string() && b.as_string()) {
+      order = a.as_string()->compare(*b.as_string());
+    } else {
+      const auto x = as_number(a);
+      const auto y = as_number(b);
+      if (!x) return wrong_type(node.operands[0], a, "a number");
+      if (!y) return wrong_type(node.operands[1], b, "a number");
+      order = *x < *y ? -1 : *x > *y;
+    }
+    switch (node.op) {
+      case Op::kLess: return Operand(Value(order < 0));
+      case Op::kLessEqual: return Operand(Value(order <= 0));
+      case Op::kGreater: return Operand(Value(order > 0));
+      default: return Operand(Value(order >= 0));
+    }
+  }
+
+  Result<Operand> arithmetic(const Tree::Node& node, Op op, const Value& a, const Value& b) {
+    if (op == Op::kAdd && a.as_string() && b.as_string()) {
+      constexpr std::size_t kMaxJoinedBytes = 4096;
+      if (a.as_string()->size() + b.as_string()->size() > kMaxJoinedBytes) {
+        return error("the joined text is too long");
+      }
+      return Operand(Value(*a.as_string() + *b.as_string()));
+    }
+    const auto x = as_number(a);
+    const auto y = as_number(b);
+    if (!x) return wrong_type(node.operands.front(), a, "a number");
+    if (!y) return wrong_type(node.operands.back(), b, "a number");
+    const bool divides = op == Op::kDivide || op == Op::kFloorDivide || op == Op::kModulo;
+    if (divides && *y == 0) return error("division by zero");
+    if (a.as_int() && b.as_int()) return integers(op, *a.as_int(), *b.as_int());
+    double result = 0;
+    switch (op) {
+      case Op::kAdd: result = *x + *y; break;
+      case Op::kSubtract: result = *x - *y; break;
+      case Op::kMultiply: result = *x * *y; break;
+      case Op::kDivide: result = *x / *y; break;
+      case Op::kFloorDivide: result = std::floor(*x / *y); break;
+      default: result = *x - std::floor(*x / *y) * *y; break;
+    }
+    return Operand(Value(result));
+  }
+
+  Result<Operand> integers(Op op, std::int64_t x, std::int64_t y) {
+    std::int64_t result = 0;
+    bool overflow = false;
+    switch (op) {
+      case Op::kAdd: overflow = __builtin_add_overflow(x, y, &result); break;
+      case Op::kSubtract: overflow = __builtin_sub_overflow(x, y, &result); break;
+      case Op::kMultiply: overflow = __builtin_mul_overflow(x, y, &result); break;
+      default:
+        overflow = x == std::numeric_limits<std::int64_t>::min() && y == -1;
+        if (overflow) break;
+        result = x / y;
+        const std::int64_t rest = x % y;
+        if (op == Op::kDivide && rest != 0) {
+          return error(fmt::format("{} / {} leaves a remainder; use // to round down", x, y));
+        }
+        const bool down = rest != 0 && (rest < 0) != (y < 0);
+        result = op == Op::kModulo ? rest + (down ? y : 0) : result - down;
+    }
+    if (overflow) return error(fmt::format("{} and {} overflow 64 bits", x, y));
+    return Operand(Value(result));
+  }
+
+  const Tree& tree_;
+  const Environment& environment_;
+};
+
+}  // namespace
+
+Result<Value> Expression::evaluate(const Environment& environment) const {
+  MLXMILL_ASSIGN(const Operand result, Evaluator(*tree_, environment).value(tree_->root));
+  return result.value();
+}
+
+Result<bool> Expression::condition(const Environment& environment) const {
+  MLXMILL_ASSIGN(const Operand result, Evaluator(*tree_, environment).value(tree_->root));
+  return truth(result.value());
+}
+
+Result<std::int64_t> Expression::integer(const Environment& environment) const {
+  Evaluator evaluator(*tree_, environment);
+  MLXMILL_ASSIGN(const Operand result, evaluator.value(tree_->root));
+  if (const std::int64_t* integer = result.value().as_int()) return *integer;
+  return evaluator.wrong_type(tree_->root, result.value(), "an integer");
+}
+
+}  // namespace mlxmill::architectures

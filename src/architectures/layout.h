@@ -1,0 +1,25 @@
+// From the tensors after all rules to the modules of the converted model.
+#pragma once
+
+#include "architectures/declaration.h"
+#include "architectures/program.h"
+#include "architectures/scope.h"
+#include "architectures/tensor_table.h"
+#include "mlxmill/result.h"
+
+namespace mlxmill::architectures {
+
+/// Modules of a family that says what it holds; every tensor must belong to one, as mlx-lm's strict load has it.
+/// Errors: kInvalidInput or kUnsupported with all differences counted and the first ones listed.
+Result<std::vector<Module>> strict_modules(const detail::Program& program, Scope& scope,
+                                           const TensorTable& tensors);
+
+/// Modules of a family that does not: tensors grouped by the path before their last dot, in natural order.
+Result<std::vector<Module>> open_modules(const detail::Program& program, const Scope& scope,
+                                         const TensorTable& tensors);
+
+/// How a module of an MLX-quantized source is packed. `in` is the number of weights in a row.
+/// Errors: the text says what does not fit.
+Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in);
+
+}  // namespace mlxmill::architectures

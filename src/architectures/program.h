@@ -1,0 +1,94 @@
+// A declaration file after parsing: everything checked that can be checked without a checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "architectures/declaration.h"
+#include "architectures/expression.h"
+#include "architectures/pattern.h"
+#include "architectures/rule.h"
+
+namespace mlxmill::architectures::detail {
+
+/// An entry of [let] or [defaults].
+struct Named {
+  std::string name;
+  Expression value;
+};
+
+/// A condition the config must meet.
+struct Check {
+  Expression that;
+  std::string why;
+};
+
+/// A module path with loops: "model.layers.{i < num_hidden_layers}".
+struct PathTemplate {
+  struct Element {
+    std::string text;                 ///< a literal, or the variable of a gap
+    bool gap = false;
+    std::optional<Expression> bound;  ///< of a loop
+  };
+  std::vector<Element> elements;
+};
+
+/// One tensor of a module: its name below the module's path, its extents.
+struct Parameter {
+  std::string name;
+  std::vector<Expression> extents;
+};
+
+struct ModuleSpec {
+  PathTemplate path;
+  ModuleKind kind = ModuleKind::kTensors;
+  std::vector<Parameter> parameters;  ///< weight first
+  std::optional<Parameter> bias;
+  std::optional<Expression> has_bias;
+  std::optional<Expression> when;
+  std::optional<QuantizeRule> rule;
+  bool keeps_all = false;
+  std::vector<std::string> keeps;
+  std::uint32_t line = 0;
+};
+
+/// A [[modules]] table.
+struct Block {
+  std::optional<PathTemplate> at;
+  std::optional<Expression> when;
+  std::vector<ModuleSpec> modules;
+};
+
+struct Program {
+  std::string file_name;
+  std::string family;
+  std::vector<std::string> model_types;
+  std::vector<std::string> architecture_names;
+  std::string scope;
+  std::optional<Expression> layers;
+  std::vector<std::string> required;
+  std::vector<Check> checks;
+  std::vector<Named> defaults;
+  std::vector<Named> lets;
+  std::vector<std::unique_ptr<Rule>> rules;
+  std::vector<Block> blocks;  ///< empty: an open family, any tensor passes
+  std::vector<Pattern> raw;   ///< open family: modules never quantized
+  std::vector<Pattern> keep_dtype;
+};
+
+/// Reads the whole file. Errors: kInvalidInput at `file:line`.
+Result<Program> parse_program(std::string_view text, std::string_view file_name);
+
+/// Reads one [[modules]] table.
+Result<Block> parse_block(const Node& node, std::string_view file_name);
+
+/// An expression from a string, a number or a boolean of the file.
+Result<Expression> parse_expression(const Node& node, std::string_view file_name);
+
+/// A list of patterns from a string or an array of strings.
+Result<std::vector<Pattern>> parse_patterns(TableReader& table, std::string_view key);
+
+}  // namespace mlxmill::architectures::detail

@@ -1,0 +1,63 @@
+// Which key makes which rule.
+#include <fmt/format.h>
+
+#include "architectures/program.h"
+#include "architectures/rules/rules.h"
+
+namespace mlxmill::architectures {
+namespace {
+
+struct Kind {
+  std::string_view key;
+  rules::Maker make;
+};
+
+constexpr Kind kKinds[] = {
+    {"copy", rules::make_copy},       {"drop", rules::make_drop},
+    {"refuse", rules::make_refuse},   {"rename", rules::make_rename},
+    {"reshape", rules::make_reshape}, {"split", rules::make_split},
+    {"squeeze", rules::make_squeeze}, {"stack", rules::make_stack},
+    {"transpose", rules::make_transpose},
+};
+
+std::string all_kinds() {
+  std::string text;
+  for (const Kind& kind : kKinds) text += (text.empty() ? "" : ", ") + std::string(kind.key);
+  return text;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Rule>> parse_rule(const Node& node, std::string_view file_name) {
+  TableReader table(node, file_name);
+  const Kind* found = nullptr;
+  for (const Kind& kind : kKinds) {
+    if (!table.find(kind.key)) continue;
+    if (found) {
+      return table.error(node.line, fmt::format("a rule is both {} and {}; expected one kind",
+                                                found->key, kind.key));
+    }
+    found = &kind;
+  }
+  if (!found) {
+    return table.error(node.line, "a rule without a kind; expected one of " + all_kinds());
+  }
+  RuleHead head;
+  head.file_name = file_name;
+  head.line = node.line;
+  MLXMILL_ASSIGN(head.patterns, detail::parse_patterns(table, found->key));
+  if (head.patterns.empty()) {
+    return table.error(node.line, fmt::format("{} names no tensor", found->key));
+  }
+  MLXMILL_ASSIGN(const auto why, table.string("why"));
+  head.why = why.value_or("");
+  if (const Node* when = table.find("when")) {
+    MLXMILL_ASSIGN(head.when, detail::parse_expression(*when, file_name));
+  }
+  RuleReader reader(table, std::move(head));
+  MLXMILL_ASSIGN(std::unique_ptr<Rule> rule, found->make(reader));
+  MLXMILL_TRY(table.finish());
+  return rule;
+}
+
+}  // namespace mlxmill::architectures

@@ -1,0 +1,61 @@
+// What the names in a declaration's expressions stand for while it is applied to one checkpoint.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "architectures/expression.h"
+#include "architectures/tensor_table.h"
+
+namespace mlxmill::architectures {
+
+namespace detail {
+struct Program;
+}
+
+/// Names in the order they are looked up: loop variables and captures, the file's [let], config.json (its `scope`
+/// object first), the file's [defaults].
+class Scope final : public Environment {
+ public:
+  /// All three must outlive the scope.
+  Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors);
+
+  Result<Operand> name(const std::vector<std::string>& path) const override;
+  bool has_tensor(std::string_view name) const override { return tensors_.has(name); }
+  bool spend(std::int64_t steps) const override;
+
+  const base::Value& config() const { return config_; }
+
+  /// The config key itself, without [let] and [defaults]; null pointer when it is not there.
+  const base::Value* config_key(std::string_view key) const;
+
+  /// Variables that live as long as this object.
+  class Locals {
+   public:
+    explicit Locals(Scope& scope) : scope_(scope), mark_(scope.locals_.size()) {}
+    ~Locals() { scope_.locals_.resize(mark_); }
+    Locals(const Locals&) = delete;
+    Locals& operator=(const Locals&) = delete;
+    void set(std::string name, base::Value value);
+
+   private:
+    Scope& scope_;
+    std::size_t mark_;
+  };
+
+ private:
+  Result<Operand> member(const base::Value& value, const std::vector<std::string>& path) const;
+  Result<Operand> nested(const Expression& expression, std::string_view let) const;
+
+  const detail::Program& program_;
+  const base::Value& config_;
+  const TensorTable& tensors_;
+  const base::Value* inner_config_ = nullptr;
+  std::vector<std::pair<std::string, base::Value>> locals_;
+  mutable std::vector<std::string_view> evaluating_;
+  mutable std::int64_t steps_left_;
+};
+
+}  // namespace mlxmill::architectures

@@ -1,0 +1,331 @@
+#include "convert/conversion.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <system_error>
+
+#include "base/checked_math.h"
+#include "base/parallel.h"
+#include "convert/fingerprint.h"
+#include "convert/job_builder.h"
+#include "convert/journal.h"
+#include "convert/output_card.h"
+#include "convert/output_config.h"
+#include "convert/pipeline.h"
+#include "formats/quantization_config.h"
+#include "io/free_space.h"
+#include "io/hash.h"
+#include "io/work_folder.h"
+#include "quantize/recipe.h"
+
+namespace mlxmill::convert {
+namespace {
+
+using architectures::Layout;
+using architectures::Module;
+using architectures::ModuleKind;
+
+/// Header bytes of one tensor beyond its name, generously.
+constexpr std::uint64_t kHeaderEntryBytes = 160;
+constexpr std::uint64_t kMaxDeclarationBytes = 4 << 20;
+
+/// Builds a Conversion step by step; each step uses what the earlier ones filled in.
+class Planner {
+ public:
+  explicit Planner(const ConvertOptions& options) { c_.options = options; }
+
+  Result<Conversion> run() {
+    MLXMILL_TRY(check_options());
+    MLXMILL_TRY(open_source());
+    MLXMILL_TRY(lay_out());
+    MLXMILL_TRY(decide());
+    MLXMILL_TRY(make_jobs());
+    MLXMILL_TRY(assign_files());
+    number_units();
+    MLXMILL_TRY(write_small_files());
+    MLXMILL_TRY(finish_plan());
+    return std::move(c_);
+  }
+
+ private:
+  Status check_options();
+  Status open_source();
+  Status lay_out();
+  Status decide();
+  Status make_jobs();
+  Status assign_files();
+  void number_units();
+  Status write_small_files();
+  Status finish_plan();
+
+  Conversion c_;
+  std::optional<Scheme> scheme_;  ///< Of the run; empty without quantization.
+  std::optional<DType> dtype_;    ///< Floats are cast to this; empty keeps them.
+  std::optional<formats::QuantizationConfig>
+      packed_;  ///< The source's own, when it is MLX-quantized.
+  std::string declaration_text_digest_;
+  Layout layout_;
+  std::vector<std::pair<std::string, quantize::Decision>> decisions_;
+};
+
+Status Planner::check_options() {
+  const ConvertOptions& o = c_.options;
+  if (o.source.empty()) return Error(Code::kUsage, "no source given");
+  if (o.output.empty()) return Error(Code::kUsage, "no output given");
+  if (o.quantize && o.dequantize)
+    return Error(Code::kUsage, "choose either to quantize or to dequantize, not both");
+  if (o.codes != "mlx")
+    return Error(Code::kUsage,
+                 fmt::format("unknown way to choose codes '{}'; expected mlx", o.codes));
+  if (o.max_shard_bytes < 1 << 20)
+    return Error(Code::kUsage, "the largest shard must be at least 1 MiB");
+  if (o.quantize) {
+    MLXMILL_ASSIGN(scheme_, make_scheme(o.mode, o.bits, o.group_size));
+  }
+  return {};
+}
+
+Status Planner::open_source() {
+  const ConvertOptions& o = c_.options;
+  MLXMILL_ASSIGN(c_.checkpoint, formats::open_checkpoint(o.source));
+  // An output inside the source would change it; a source inside the output would be replaced with
+  // it.
+  if (io::is_within(o.output, o.source) || io::is_within(o.source, o.output)) {
+    return Error(Code::kUsage, "the output and the source lie inside each other")
+        .at(o.output.string())
+        .hint("choose an output beside the source folder");
+  }
+  const base::Value& config = c_.checkpoint.config;
+  MLXMILL_ASSIGN(packed_, formats::read_quantization_config(config));
+  const std::string method = formats::source_quantization_method(config);
+  // fp8 configs often outlive a dequantization to bf16; the tensors decide then.
+  if (!packed_ && !method.empty() && method != "fp8") {
+    return Error(Code::kUnsupported,
+                 fmt::format("the source is quantized with '{}', which is not read yet", method))
+        .at("config.json: quantization_config")
+        .hint("convert the original 16-bit checkpoint");
+  }
+  if (packed_ && o.quantize) {
+    return Error(Code::kUnsupported, "the source is an MLX model that is quantized already")
+        .at(o.source.string())
+        .hint("convert the original checkpoint, or turn this one back first with --dequantize");
+  }
+  dtype_ = o.dtype;
+  const auto named = [](const base::Value* value) -> std::optional<DType> {
+    const std::string* name = value ? value->as_string() : nullptr;
+    return name ? dtype_from_torch_name(*name) : std::nullopt;
+  };
+  const base::Value* torch_dtype = config.find("torch_dtype");
+  const bool has_torch_dtype = torch_dtype && !torch_dtype->is_null();
+  if (!dtype_) dtype_ = named(torch_dtype);
+  if (const base::Value* text = config.find("text_config"); !dtype_ && !has_torch_dtype && text) {
+    dtype_ = named(text->find("dtype"));
+  }
+  return {};
+}
+
+Status Planner::lay_out() {
+  MLXMILL_ASSIGN(architectures::Catalogue catalogue, architectures::Catalogue::built_in());
+  if (!c_.options.architecture_file.empty()) {
+    const std::string& file = c_.options.architecture_file;
+    MLXMILL_ASSIGN(const std::string text, io::read_text(file, kMaxDeclarationBytes));
+    MLXMILL_ASSIGN(architectures::Declaration own, architectures::Declaration::parse(text, file));
+    declaration_text_digest_ = io::to_hex(io::digest(text));
+    catalogue.add(std::move(own));
+  }
+  MLXMILL_ASSIGN(const architectures::Declaration declaration,
+                 catalogue.find(c_.checkpoint.config));
+  std::vector<architectures::SourceTensor> tensors;
+  tensors.reserve(c_.checkpoint.tensors.size());
+  for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
+    tensors.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
+    c_.sources.push_back({&c_.checkpoint.shards[t.shard].file, t.tensor.begin,
+                          (t.tensor.end - t.tensor.begin) / dtype_bytes(t.tensor.dtype)});
+  }
+  Result<Layout> layout = declaration.apply(c_.checkpoint.config, tensors);
+  if (!layout) return std::move(layout).error().at(c_.options.source.string());
+  layout_ = *std::move(layout);
+  c_.plan.family = declaration.family();
+  if (const base::Value* type = c_.checkpoint.config.find("model_type");
+      type && type->as_string()) {
+    c_.plan.model_type = *type->as_string();
+  }
+  for (const architectures::Dropped& d : layout_.dropped)
+    c_.plan.dropped.push_back({d.name, d.reason});
+  return {};
+}
+
+bool quantizable(const Module& module) {
+  return module.kind == ModuleKind::kLinear || module.kind == ModuleKind::kEmbedding ||
+         module.kind == ModuleKind::kStacked;
+}
+
+Status Planner::decide() {
+  std::vector<std::string> paths;
+  for (const Module& module : layout_.modules) paths.push_back(module.path);
+  std::optional<quantize::Recipe> recipe;
+  if (scheme_) {
+    MLXMILL_ASSIGN(recipe,
+                   quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
+  }
+  for (const Module& module : layout_.modules) {
+    quantize::Decision decision;
+    if (recipe && !module.packed && quantizable(module) && !module.tensors.empty() &&
+        is_mlx_float(module.tensors[0].dtype)) {
+      quantize::Candidate candidate;
+      candidate.path = module.path;
+      candidate.columns = module.tensors[0].shape.back();
+      if (module.rule) {
+        candidate.family_forbids = !module.rule->quantize;
+        candidate.family_bits = module.rule->bits;
+        candidate.family_group_size = module.rule->group_size;
+      }
+      decision = recipe->decide(candidate);
+    }
+    decisions_.emplace_back(module.path, std::move(decision));
+  }
+  return {};
+}
+
+Status Planner::make_jobs() {
+  JobBuilder builder(c_, {dtype_, c_.options.dequantize, packed_});
+  for (std::size_t i = 0; i < layout_.modules.size(); ++i) {
+    MLXMILL_TRY(builder.add(layout_.modules[i], decisions_[i].second));
+  }
+  return {};
+}
+
+/// Cuts the outputs, in module order, into shards of at most max_shard_bytes and lays each one out.
+Status Planner::assign_files() {
+  std::vector<std::vector<std::size_t>> shards;
+  std::uint64_t used = 0;
+  const std::uint64_t limit = c_.options.max_shard_bytes;
+  for (std::size_t i = 0; i < c_.outputs.size(); ++i) {
+    const std::uint64_t bytes = c_.outputs[i].bytes + c_.outputs[i].name.size() + kHeaderEntryBytes;
+    if (shards.empty() || (used + bytes > limit && !shards.back().empty())) {
+      shards.emplace_back();
+      used = kHeaderEntryBytes;
+    }
+    shards.back().push_back(i);
+    used += bytes;
+  }
+  std::map<std::string, std::size_t> by_name;
+  for (std::size_t i = 0; i < c_.outputs.size(); ++i) {
+    if (!by_name.emplace(c_.outputs[i].name, i).second) {
+      return Error(Code::kInvalidInput, "two modules of the declaration write this tensor")
+          .at(c_.outputs[i].name);
+    }
+  }
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    OutputFile file;
+    file.name = shards.size() == 1
+                    ? "model.safetensors"
+                    : fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards.size());
+    std::vector<formats::TensorToWrite> tensors;
+    for (std::size_t i : shards[s])
+      tensors.push_back({c_.outputs[i].name, c_.outputs[i].dtype, c_.outputs[i].shape});
+    MLXMILL_ASSIGN(formats::SafetensorsLayout layout,
+                   formats::lay_out_safetensors(std::move(tensors), {{"format", "mlx"}}));
+    for (const formats::StoredTensor& stored : layout.tensors) {
+      OutputTensor& output = c_.outputs[by_name.at(stored.name)];
+      output.file = s;
+      output.begin = stored.begin;
+    }
+    file.prefix = std::move(layout.prefix);
+    file.bytes = layout.file_bytes;
+    c_.plan.file_bytes[file.name] = file.bytes;
+    c_.plan.output_bytes += file.bytes;
+    c_.files.push_back(std::move(file));
+  }
+  return {};
+}
+
+void Planner::number_units() {
+  // Source order makes the disk's work sequential; the numbering is the order of work.
+  std::vector<std::size_t> order(c_.jobs.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return c_.jobs[a].source_position < c_.jobs[b].source_position;
+  });
+  std::vector<Job> sorted;
+  sorted.reserve(order.size());
+  for (std::size_t i : order) {
+    Job& job = c_.jobs[i];
+    job.first_unit = c_.n_units;
+    job.n_units = base::div_ceil(job.elements, job.unit_elements);
+    c_.n_units += job.n_units;
+    sorted.push_back(std::move(job));
+  }
+  c_.jobs = std::move(sorted);
+}
+
+Status Planner::write_small_files() {
+  const base::Value quantization =
+      scheme_ ? quantization_value(*scheme_, decisions_) : base::Value();
+  c_.config_text = output_config_text(c_.checkpoint.config, quantization, c_.options.dequantize);
+  std::vector<std::pair<std::string, std::string>> weight_map;
+  std::uint64_t total_size = 0;
+  for (const OutputTensor& tensor : c_.outputs) {
+    total_size += tensor.bytes;
+    weight_map.emplace_back(tensor.name, c_.files[tensor.file].name);
+  }
+  c_.index_text = index_text(total_size, c_.plan.parameters, std::move(weight_map));
+  MLXMILL_ASSIGN(c_.copies, formats::files_to_copy(c_.options.source));
+  for (const std::string& name : c_.copies) {
+    std::error_code ignored;
+    const auto bytes = std::filesystem::file_size(c_.options.source / name, ignored);
+    if (!ignored) c_.plan.copied_bytes += bytes;
+  }
+
+  c_.plan.source_bytes = c_.checkpoint.weight_bytes;
+  c_.plan.bits_per_weight = c_.plan.parameters ? static_cast<double>(c_.plan.output_bytes) * 8 /
+                                                     static_cast<double>(c_.plan.parameters)
+                                               : 0;
+  c_.card = output_card(c_, scheme_);
+  return {};
+}
+
+Status Planner::finish_plan() {
+  Plan& plan = c_.plan;
+  for (const OutputTensor& tensor : c_.outputs) {
+    plan.tensors.push_back({.name = tensor.name,
+                            .dtype = tensor.dtype,
+                            .shape = tensor.shape,
+                            .file = c_.files[tensor.file].name,
+                            .begin = tensor.begin,
+                            .end = tensor.begin + tensor.bytes,
+                            .sources = {}});
+  }
+  constexpr std::uint64_t kSmallFiles = 1 << 20;
+  plan.disk_needed = plan.output_bytes + plan.copied_bytes + c_.config_text.size() +
+                     c_.index_text.size() + c_.card.size() + Journal::bytes_for(c_.n_units) +
+                     c_.outputs.size() * 200 + kSmallFiles;
+  MLXMILL_ASSIGN(plan.disk_free, io::free_space(c_.options.output));
+  plan.memory_needed = memory_needed(c_);
+  for (const formats::Shard& shard : c_.checkpoint.shards) {
+    MLXMILL_ASSIGN(const std::int64_t modified, shard.file.modified());
+    c_.modified.push_back(modified);
+  }
+  c_.fingerprint = fingerprint(c_, layout_, declaration_text_digest_);
+  return {};
+}
+
+}  // namespace
+
+Result<Conversion> make_conversion(const ConvertOptions& options) { return Planner(options).run(); }
+
+}  // namespace mlxmill::convert
+
+namespace mlxmill {
+
+Result<Plan> plan_conversion(const ConvertOptions& options) {
+  MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
+  return std::move(conversion.plan);
+}
+
+std::vector<std::string> recipe_names() { return quantize::recipe_names(); }
+
+}  // namespace mlxmill

@@ -1,0 +1,43 @@
+#include "convert/fingerprint.h"
+
+#include <fmt/format.h>
+
+#include "io/hash.h"
+#include "mlxmill/version.h"
+
+namespace mlxmill::convert {
+
+using architectures::Module;
+using architectures::TensorView;
+
+std::string fingerprint(const Conversion& c, const architectures::Layout& layout,
+                        std::string_view declaration) {
+  std::string text = fmt::format("mlxmill {}\n", version());
+  io::Hasher hasher;
+  for (const OutputFile& file : c.files) hasher.update(file.prefix);
+  for (const OutputTensor& tensor : c.outputs)
+    hasher.update(fmt::format("{} {} {}\n", tensor.name, tensor.file, tensor.begin));
+  for (const Job& job : c.jobs) {
+    hasher.update(fmt::format("{} {} {} {} {} {}\n", static_cast<int>(job.kind),
+                              static_cast<int>(job.from), static_cast<int>(job.to),
+                              job.unit_elements, job.n_units, job.outputs[0]));
+  }
+  for (const Module& module : layout.modules) {
+    for (const TensorView& view : module.tensors) {
+      for (const architectures::Piece& piece : view.pieces) {
+        hasher.update(fmt::format("{} {} {} {}\n", piece.source, piece.offset,
+                                  fmt::join(piece.shape, ","), fmt::join(piece.strides, ",")));
+      }
+    }
+  }
+  hasher.update(c.config_text);
+  hasher.update(declaration);
+  text += io::to_hex(hasher.finish());
+  for (std::size_t i = 0; i < c.checkpoint.shards.size(); ++i) {
+    const formats::Shard& shard = c.checkpoint.shards[i];
+    text += fmt::format("\n{} {} {}", shard.name, shard.header.file_bytes, c.modified[i]);
+  }
+  return text;
+}
+
+}  // namespace mlxmill::convert

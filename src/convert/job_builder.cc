@@ -1,0 +1,172 @@
+#include "convert/job_builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/checked_math.h"
+
+namespace mlxmill::convert {
+namespace {
+
+using architectures::Module;
+using architectures::TensorView;
+
+/// A transposed row longer than this is cut; shorter ones are kept whole in a unit.
+constexpr std::uint64_t kLongestWholeRow = 4 << 20;
+
+Job make_job(Job::Kind kind, const Module& module, const TensorView& weight) {
+  Job job;
+  job.kind = kind;
+  job.module = module.path.empty() ? weight.name : module.path;
+  job.from = weight.dtype;
+  job.inputs.emplace_back(weight, dtype_bytes(weight.dtype));
+  job.elements = job.inputs[0].elements();
+  job.source_bytes = job.elements * dtype_bytes(weight.dtype);
+  const std::uint64_t row = job.inputs[0].preferred_multiple();
+  job.source_position = weight.pieces.empty() ? 0 : weight.pieces[0].source;
+  job.unit_elements =
+      row > 1 && row <= kLongestWholeRow ? base::round_up(kUnitElements, row) : kUnitElements;
+  return job;
+}
+
+/// Scheme of an already quantized module: its own config entry, else what the shapes say.
+std::optional<Scheme> packed_scheme(const Module& module,
+                                    const std::optional<formats::QuantizationConfig>& config) {
+  if (config) {
+    if (const auto it = config->entries.find(module.path);
+        it != config->entries.end() && it->second)
+      return it->second;
+  }
+  const base::Shape& codes = module.tensors[0].shape;
+  const base::Shape& scales = module.tensors[1].shape;
+  if (config) {
+    const Scheme& s = config->scheme;
+    if (codes.back() * 32 / s.bits == scales.back() * s.group_size) return s;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+/// The dtype a float tensor leaves with.
+DType JobBuilder::cast_type(const Module& module, std::size_t index) const {
+  const DType stored = module.tensors[index].dtype;
+  if (!settings_.dtype || !is_mlx_float(stored) || module.keep_dtype[index]) return stored;
+  return *settings_.dtype;
+}
+
+std::size_t JobBuilder::add_output(std::string name, DType dtype, base::Shape shape,
+                                   const Job& job) {
+  OutputTensor tensor{.name = std::move(name), .dtype = dtype, .shape = std::move(shape)};
+  tensor.bytes = *base::element_count(tensor.shape) * dtype_bytes(dtype);
+  // Elements map to output bytes linearly, so a unit's share is exact; reduced first, it cannot
+  // overflow.
+  if (const std::uint64_t common = std::gcd(tensor.bytes, job.elements)) {
+    tensor.chunk_bytes = job.unit_elements * (tensor.bytes / common) / (job.elements / common);
+  }
+  c_.outputs.push_back(std::move(tensor));
+  return c_.outputs.size() - 1;
+}
+
+void JobBuilder::add_copy(const Module& module, std::size_t index) {
+  const TensorView& view = module.tensors[index];
+  Job job = make_job(Job::Kind::kCopy, module, view);
+  job.to = cast_type(module, index);
+  job.outputs = {add_output(view.name, job.to, view.shape, job)};
+  c_.jobs.push_back(std::move(job));
+}
+
+void JobBuilder::add_quantize(const Module& module, const Scheme& scheme) {
+  const TensorView& view = module.tensors[0];
+  Job job = make_job(Job::Kind::kQuantize, module, view);
+  job.to = cast_type(module, 0);
+  job.scheme = scheme;
+  base::Shape codes = view.shape;
+  codes.back() = codes.back() * scheme.bits / 32;
+  base::Shape groups = view.shape;
+  groups.back() /= scheme.group_size;
+  const bool affine = scheme.mode == Mode::kAffine;
+  const DType scale_type = affine ? job.to : DType::kU8;
+  job.outputs = {add_output(module.path + ".weight", DType::kU32, codes, job),
+                 add_output(module.path + ".scales", scale_type, groups, job)};
+  if (affine) job.outputs.push_back(add_output(module.path + ".biases", scale_type, groups, job));
+  c_.jobs.push_back(std::move(job));
+}
+
+void JobBuilder::add_dequantize(const Module& module, const Scheme& scheme) {
+  const TensorView& codes = module.tensors[0];
+  const bool affine = scheme.mode == Mode::kAffine;
+  Job job = make_job(Job::Kind::kDequantize, module, codes);
+  base::Shape shape = codes.shape;
+  shape.back() = shape.back() * 32 / scheme.bits;
+  job.elements = *base::element_count(shape);
+  job.unit_elements = kUnitElements;
+  job.scheme = scheme;
+  for (std::size_t i = 1; i < (affine ? 3u : 2u); ++i) {
+    job.inputs.emplace_back(module.tensors[i], dtype_bytes(module.tensors[i].dtype));
+    job.source_bytes += job.inputs.back().elements() * job.inputs.back().element_bytes();
+  }
+  // mlx casts scales and biases before it dequantizes; the other modes always give bfloat16.
+  job.from = affine ? module.tensors[1].dtype : DType::kBF16;
+  job.to = affine ? cast_type(module, 1) : DType::kBF16;
+  job.outputs = {add_output(module.path + ".weight", job.to, shape, job)};
+  c_.jobs.push_back(std::move(job));
+}
+
+void JobBuilder::note_plan(const Module& module, std::optional<Scheme> scheme, std::string reason) {
+  PlannedModule planned{.path = module.path, .scheme = scheme, .reason = std::move(reason)};
+  for (std::size_t i = 0; i < module.tensors.size(); ++i) {
+    const std::string& name = module.tensors[i].name;
+    std::uint64_t n = *base::element_count(module.tensors[i].shape);
+    if (module.packed && scheme && name == module.path + ".weight")
+      n = n * 32 / static_cast<std::uint64_t>(scheme->bits);
+    if (module.packed && (name == module.path + ".scales" || name == module.path + ".biases"))
+      continue;
+    planned.parameters += n;
+  }
+  c_.plan.parameters += planned.parameters;
+  c_.plan.modules.push_back(std::move(planned));
+}
+
+Status JobBuilder::add_packed(const Module& module) {
+  const std::optional<Scheme> scheme = packed_scheme(module, settings_.packed);
+  const std::size_t needed = scheme && scheme->mode == Mode::kAffine ? 3 : 2;
+  if (!scheme || module.tensors.size() < needed ||
+      module.tensors[0].shape.back() * 32 / scheme->bits !=
+          module.tensors[1].shape.back() * scheme->group_size) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("codes {} and scales {} fit no quantization the config names",
+                             base::to_string(module.tensors[0].shape),
+                             base::to_string(module.tensors[1].shape)))
+        .at(module.path);
+  }
+  std::size_t first_rest = 0;
+  if (settings_.dequantize) {
+    add_dequantize(module, *scheme);
+    first_rest = needed;
+  }
+  for (std::size_t i = first_rest; i < module.tensors.size(); ++i) add_copy(module, i);
+  note_plan(module, scheme, {});
+  if (settings_.dequantize) c_.plan.modules.back().scheme.reset();
+  return {};
+}
+
+Status JobBuilder::add(const Module& module, const quantize::Decision& decision) {
+  const std::size_t first_output = c_.outputs.size();
+  if (module.packed) {
+    MLXMILL_TRY(add_packed(module));
+  } else {
+    if (decision.scheme) add_quantize(module, *decision.scheme);
+    for (std::size_t i = decision.scheme ? 1 : 0; i < module.tensors.size(); ++i)
+      add_copy(module, i);
+    note_plan(module, decision.scheme, decision.reason);
+  }
+  for (std::size_t k = first_output; k < c_.outputs.size(); ++k) {
+    c_.plan.modules.back().bytes += c_.outputs[k].bytes;
+  }
+  return {};
+}
+
+}  // namespace mlxmill::convert

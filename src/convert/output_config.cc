@@ -1,0 +1,53 @@
+#include "convert/output_config.h"
+
+#include <algorithm>
+
+#include "formats/json.h"
+
+namespace mlxmill::convert {
+
+using base::Object;
+using base::Value;
+
+Value quantization_value(const Scheme& scheme,
+                         const std::vector<std::pair<std::string, quantize::Decision>>& decisions) {
+  Object object{{"group_size", Value(scheme.group_size)},
+                {"bits", Value(scheme.bits)},
+                {"mode", Value(mode_name(scheme.mode))}};
+  for (const auto& [path, decision] : decisions) {
+    if (!decision.own_entry || !decision.scheme) continue;
+    Object entry{{"group_size", Value(decision.scheme->group_size)},
+                 {"bits", Value(decision.scheme->bits)}};
+    if (decision.entry_has_mode) entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
+    object.push_back({path, Value(std::move(entry))});
+  }
+  return Value(std::move(object));
+}
+
+std::string output_config_text(Value config, const Value& quantization, bool drop_quantization) {
+  if (drop_quantization) {
+    config.erase("quantization");
+    config.erase("quantization_config");
+  }
+  if (!quantization.is_null()) config.set("quantization", quantization);
+  if (const Value* own = config.find("quantization"))
+    config.set("quantization_config", Value(*own));
+  config.erase("_name_or_path");
+  config.erase("vision_config");
+  return formats::dump_json(config, {.indent = 4, .sort_keys = true});
+}
+
+std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
+                       std::vector<std::pair<std::string, std::string>> weight_map) {
+  std::sort(weight_map.begin(), weight_map.end());
+  Object map;
+  map.reserve(weight_map.size());
+  for (auto& [tensor, file] : weight_map)
+    map.push_back({std::move(tensor), Value(std::move(file))});
+  Object metadata{{"total_size", Value(static_cast<std::int64_t>(total_size))},
+                  {"total_parameters", Value(static_cast<std::int64_t>(total_parameters))}};
+  Object index{{"metadata", Value(std::move(metadata))}, {"weight_map", Value(std::move(map))}};
+  return formats::dump_json(Value(std::move(index)), {.indent = 4});
+}
+
+}  // namespace mlxmill::convert

@@ -1,0 +1,30 @@
+// config.json and index of the output, as mlx-lm writes them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/value.h"
+#include "mlxmill/scheme.h"
+#include "quantize/recipe.h"
+
+namespace mlxmill::convert {
+
+/// The `quantization` object: the run's scheme, then one entry for every module whose decision has
+/// its own.
+base::Value quantization_value(
+    const Scheme& scheme, const std::vector<std::pair<std::string, quantize::Decision>>& decisions);
+
+/// The output's config: `_name_or_path` and `vision_config` removed, `quantization` set (or removed
+/// when `quantization` is null and `drop_quantization`), mirrored as `quantization_config`,
+/// top-level keys sorted. Source: mlx_lm/utils.py save_config, quantize_model.
+std::string output_config_text(base::Value config, const base::Value& quantization,
+                               bool drop_quantization);
+
+/// model.safetensors.index.json. `weight_map` pairs tensor and file and is sorted here.
+std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
+                       std::vector<std::pair<std::string, std::string>> weight_map);
+
+}  // namespace mlxmill::convert

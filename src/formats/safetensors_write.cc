@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "base/checked_math.h"
+#include "formats/safetensors.h"
+#include "formats/unicode.h"
+
+namespace mlxmill::formats {
+namespace {
+
+// The order in which the safetensors library writes dtypes (Dtype in its tensor.rs, backwards).
+constexpr std::array<DType, 16> kOrder = {
+    DType::kU64,  DType::kI64,    DType::kF64,    DType::kF32,    DType::kU32, DType::kI32,
+    DType::kBF16, DType::kF16,    DType::kU16,    DType::kI16,    DType::kF8E8M0,
+    DType::kF8E4M3, DType::kF8E5M2, DType::kI8, DType::kU8, DType::kBool};
+
+std::ptrdiff_t rank_of(DType dtype) {
+  return std::find(kOrder.begin(), kOrder.end(), dtype) - kOrder.begin();
+}
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t pos = 0; pos < text.size();) {
+    if (!next_code_point(text, pos, false)) return false;
+  }
+  return true;
+}
+
+// As the library's serde_json writes it: UTF-8 stays, control characters become escapes.
+void append_json_string(std::string& out, std::string_view text) {
+  static constexpr std::string_view kEscaped = "\"\\\n\r\t\f\b";
+  static constexpr std::string_view kLetters = "\"\\nrtfb";
+  out += '"';
+  for (const char c : text) {
+    const std::size_t special = kEscaped.find(c);
+    if (special != std::string_view::npos) {
+      out += '\\';
+      out += kLetters[special];
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+void append_metadata(std::string& out, const std::map<std::string, std::string>& metadata) {
+  out += "\"__metadata__\":{";
+  bool first = true;
+  for (const auto& [key, value] : metadata) {
+    if (!first) out += ',';
+    first = false;
+    append_json_string(out, key);
+    out += ':';
+    append_json_string(out, value);
+  }
+  out += '}';
+}
+
+void append_tensor(std::string& out, const StoredTensor& tensor) {
+  append_json_string(out, tensor.name);
+  out += fmt::format(":{{\"dtype\":\"{}\",\"shape\":[", dtype_name(tensor.dtype));
+  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+    out += fmt::format("{}{}", i > 0 ? "," : "", tensor.shape[i]);
+  }
+  out += fmt::format("],\"data_offsets\":[{},{}]}}", tensor.begin, tensor.end);
+}
+
+Error defect(std::string_view name, std::string what) {
+  return Error(Code::kInternal, std::move(what)).at(fmt::format("tensor {}", quote(name)));
+}
+
+// Places tensors one after the other from offset 0.
+Result<std::vector<StoredTensor>> place(std::vector<TensorToWrite> tensors) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
+    const std::ptrdiff_t rank_a = rank_of(a.dtype);
+    const std::ptrdiff_t rank_b = rank_of(b.dtype);
+    return rank_a != rank_b ? rank_a < rank_b : a.name < b.name;
+  });
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
+  std::vector<StoredTensor> placed;
+  placed.reserve(tensors.size());
+  std::uint64_t offset = 0;
+  for (TensorToWrite& tensor : tensors) {
+    const std::string_view bad = bad_tensor_name(tensor.name);
+    if (!bad.empty()) return defect(tensor.name, fmt::format("the name {}", bad));
+    if (tensor.name == "__metadata__") return defect(tensor.name, "the name is reserved");
+    if (!is_utf8(tensor.name)) return defect(tensor.name, "the name is not UTF-8");
+    const auto count = base::element_count(tensor.shape);
+    const auto bytes = count ? base::checked_mul(*count, dtype_bytes(tensor.dtype)) : count;
+    const auto end = bytes ? base::checked_add(offset, *bytes) : bytes;
+    if (!end || *end > kMaxBytes) {
+      return defect(tensor.name,
+                    fmt::format("shape {} is too large", base::to_string(tensor.shape)));
+    }
+    placed.push_back(
+        {std::move(tensor.name), tensor.dtype, std::move(tensor.shape), offset, *end});
+    offset = *end;
+  }
+  return placed;
+}
+
+Status check_unique(const std::vector<StoredTensor>& tensors) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const StoredTensor& tensor : tensors) names.push_back(tensor.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return {};
+  return defect(*twice, "is to be written twice");
+}
+
+}  // namespace
+
+Result<SafetensorsLayout> lay_out_safetensors(std::vector<TensorToWrite> tensors,
+                                              const std::map<std::string, std::string>& metadata) {
+  SafetensorsLayout layout;
+  MLXMILL_ASSIGN(layout.tensors, place(std::move(tensors)));
+  MLXMILL_TRY(check_unique(layout.tensors));
+  for (const auto& [key, value] : metadata) {
+    if (!is_utf8(key) || !is_utf8(value)) {
+      return Error(Code::kInternal, fmt::format("metadata {} is not UTF-8", quote(key)));
+    }
+  }
+  std::string header = "{";
+  if (!metadata.empty()) append_metadata(header, metadata);
+  for (const StoredTensor& tensor : layout.tensors) {
+    if (header.size() > 1) header += ',';
+    append_tensor(header, tensor);
+  }
+  header += '}';
+  header.resize(base::round_up(header.size(), 8), ' ');
+  if (header.size() > kMaxSafetensorsHeader) {
+    return Error(Code::kInternal, fmt::format("a header of {} bytes; at most {} can be read",
+                                              header.size(), kMaxSafetensorsHeader));
+  }
+  for (int shift = 0; shift < 64; shift += 8) {
+    layout.prefix += static_cast<char>((header.size() >> shift) & 0xFF);
+  }
+  layout.prefix += header;
+  const std::uint64_t data_begin = layout.prefix.size();
+  layout.file_bytes = data_begin;
+  for (StoredTensor& tensor : layout.tensors) {
+    tensor.begin += data_begin;
+    tensor.end += data_begin;
+    layout.file_bytes = tensor.end;
+  }
+  return layout;
+}
+
+}  // namespace mlxmill::formats

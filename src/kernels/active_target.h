@@ -1,0 +1,20 @@
+// The target the kernels last ran on.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace mlxmill::kernels {
+
+/// The HWY_TARGET bit of the kernel that ran last; 0 before the first and after a change of target.
+inline std::atomic<std::int64_t>& last_target() {
+  static std::atomic<std::int64_t> target{0};
+  return target;
+}
+
+/// Every per-target kernel calls this with its HWY_TARGET.
+inline void record_target(std::int64_t target) {
+  last_target().store(target, std::memory_order_relaxed);
+}
+
+}  // namespace mlxmill::kernels

@@ -1,0 +1,283 @@
+// Each rule on small tensors of distinct numbers, against arrays computed directly.
+#include <gtest/gtest.h>
+
+#include "architectures/declaration.h"
+#include "support.h"
+
+namespace mlxmill::architectures {
+namespace {
+
+using base::Value;
+using test::apply;
+using test::apply_error;
+using test::Checkpoint;
+using test::element;
+using test::Numbers;
+
+Numbers read(const Result<Layout>& layout, const Checkpoint& checkpoint, std::string_view name) {
+  if (!layout) {
+    ADD_FAILURE() << layout.error().message();
+    return {};
+  }
+  const TensorView* view = test::find(*layout, name);
+  if (view) return checkpoint.gather(*view);
+  ADD_FAILURE() << "no tensor " << name;
+  return {};
+}
+
+TEST(DropRule, TellsWhatItDroppedAndWhy) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.weight", {2}).add("lm_head.weight", {2});
+  const char* rule = "[[rules]]\ndrop = \"lm_head.weight\"\nwhen = \"tied\"\nwhy = \"tied\"\n";
+  const auto layout = apply(rule, test::object({{"tied", Value(true)}}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  ASSERT_EQ(layout->dropped.size(), 1u);
+  EXPECT_EQ(layout->dropped[0].name, "lm_head.weight");
+  EXPECT_EQ(layout->dropped[0].reason, "tied");
+  EXPECT_EQ(test::find(*layout, "lm_head.weight"), nullptr);
+  const auto kept = apply(rule, test::object({{"tied", Value(false)}}), checkpoint);
+  ASSERT_TRUE(kept);
+  EXPECT_NE(test::find(*kept, "lm_head.weight"), nullptr);
+}
+
+TEST(DropRule, SeesCapturesShapeAndDtype) {
+  Checkpoint checkpoint;
+  checkpoint.add("layers.1.w", {2}).add("layers.2.w", {2}).add("layers.10.w", {2});
+  const auto config = test::object({{"n", Value(2)}});
+  const auto layout =
+      apply("[[rules]]\ndrop = \"{*}layers.{l#}.{*}\"\nwhen = \"l >= n\"\nwhy = \"MTP\"\n", config,
+            checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_EQ(layout->dropped.size(), 2u);
+  const auto by_shape =
+      apply("[[rules]]\ndrop = \"{*}\"\nwhen = \"shape[0] == 2 and dtype == 'BF16'\"\nwhy = \"x\"\n",
+            config, checkpoint);
+  ASSERT_TRUE(by_shape);
+  EXPECT_EQ(by_shape->dropped.size(), 3u);
+}
+
+TEST(RefuseRule, StopsWithItsReason) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.weight_scale_inv", {2});
+  EXPECT_EQ(apply_error("[[rules]]\nrefuse = \"{*}_scale_inv\"\nwhy = \"no fp8 yet\"\n",
+                        test::object({}), checkpoint),
+            "f.toml:3: tensor \"a.weight_scale_inv\": no fp8 yet");
+}
+
+TEST(RenameRule, RenamesAndRefusesCollisions) {
+  Checkpoint checkpoint;
+  checkpoint.add("h.0.w", {2, 3}).add("model.x", {2});
+  const auto layout = apply(
+      "[[rules]]\nrename = \"{n*}\"\nto = \"model.{n}\"\nwhen = \"not starts_with(n, 'model.')\"\n",
+      test::object({}), checkpoint);
+  EXPECT_EQ(read(layout, checkpoint, "model.h.0.w"), checkpoint["h.0.w"]);
+  EXPECT_EQ(read(layout, checkpoint, "model.x"), checkpoint["model.x"]);
+  EXPECT_EQ(apply_error("[[rules]]\nrename = \"{*}\"\nto = \"one\"\n", test::object({}), checkpoint),
+            "f.toml:3: two tensors have the name \"one\"");
+}
+
+TEST(CopyRule, FillsOnlyWhatIsMissing) {
+  const char* rule = "[[rules]]\ncopy = \"embed.weight\"\nto = \"head.weight\"\n";
+  Checkpoint without;
+  without.add("embed.weight", {3, 2});
+  EXPECT_EQ(read(apply(rule, test::object({}), without), without, "head.weight"),
+            without["embed.weight"]);
+  Checkpoint with;
+  with.add("embed.weight", {3, 2}).add("head.weight", {3, 2});
+  EXPECT_EQ(read(apply(rule, test::object({}), with), with, "head.weight"), with["head.weight"]);
+}
+
+const char* const kStack =
+    "[[rules]]\nstack = \"l.{l#}.e.{e#}.{p=up|down}\"\nto = \"l.{l}.s.{p}\"\ncount = \"n\"\n";
+
+TEST(StackRule, OrdersSlicesByNumber) {
+  Checkpoint checkpoint;
+  for (const int e : {10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9}) {
+    checkpoint.add("l.0.e." + std::to_string(e) + ".up", {2, 3});
+  }
+  const auto layout = apply(kStack, test::object({{"n", Value(11)}}), checkpoint);
+  const Numbers stacked = read(layout, checkpoint, "l.0.s.up");
+  EXPECT_EQ(stacked.shape, (base::Shape{11, 2, 3}));
+  Numbers expected{{11, 2, 3}, {}};
+  for (int e = 0; e < 11; ++e) {
+    const auto& slice = checkpoint["l.0.e." + std::to_string(e) + ".up"].values;
+    expected.values.insert(expected.values.end(), slice.begin(), slice.end());
+  }
+  EXPECT_EQ(stacked, expected);
+}
+
+TEST(StackRule, RefusesGapsExtrasAndMixedSlices) {
+  const auto config = test::object({{"n", Value(3)}});
+  Checkpoint gap;
+  gap.add("l.0.e.0.up", {2}).add("l.0.e.2.up", {2});
+  EXPECT_EQ(apply_error(kStack, config, gap),
+            "f.toml:3: \"l.0.s.up\": slice 1 is missing; expected 3, got 2; is a shard missing?");
+  Checkpoint extra;
+  extra.add("l.0.e.0.up", {2}).add("l.0.e.1.up", {2}).add("l.0.e.2.up", {2}).add("l.0.e.3.up", {2});
+  EXPECT_EQ(apply_error(kStack, config, extra),
+            "f.toml:3: \"l.0.s.up\": slice 3 (\"l.0.e.3.up\") is beyond the 3 expected");
+  Checkpoint mixed;
+  mixed.add("l.0.e.0.up", {2}).add("l.0.e.1.up", {3}).add("l.0.e.2.up", {2});
+  EXPECT_EQ(apply_error(kStack, config, mixed),
+            "f.toml:3: \"l.0.s.up\": tensor \"l.0.e.1.up\": it is BF16 [3]; expected BF16 [2] as in "
+            "\"l.0.e.0.up\"");
+  Checkpoint dtypes;
+  dtypes.add("l.0.e.0.up", {2}).add("l.0.e.1.up", {2}, DType::kF32).add("l.0.e.2.up", {2});
+  EXPECT_NE(apply_error(kStack, config, dtypes).find("it is F32 [2]; expected BF16 [2]"),
+            std::string::npos);
+  // Hostile counts must not be allocated.
+  EXPECT_NE(apply_error(kStack, test::object({{"n", Value(std::int64_t{1} << 60)}}), gap)
+                .find("slice 1 is missing"),
+            std::string::npos);
+}
+
+TEST(SplitRule, CutsByStepAndPartsAndSizes) {
+  Checkpoint checkpoint;
+  checkpoint.add("x.fused", {4, 6});
+  const Numbers& fused = checkpoint["x.fused"];
+  const auto steps = apply(
+      "[[rules]]\nsplit = \"{m}.fused\"\naxis = -1\nevery = 2\nto = [\"{m}.even\", \"{m}.odd\"]\n",
+      test::object({}), checkpoint);
+  const Numbers odd = read(steps, checkpoint, "x.odd");
+  ASSERT_EQ(odd.shape, (base::Shape{4, 3}));
+  for (int r = 0; r < 4; ++r) {
+    for (int c = 0; c < 3; ++c) EXPECT_EQ(element(odd, {r, c}), element(fused, {r, 2 * c + 1}));
+  }
+  const auto parts = apply("[[rules]]\nsplit = \"{m}.fused\"\nparts = 2\nto = \"{m}.part{#}\"\n",
+                           test::object({}), checkpoint);
+  const Numbers second = read(parts, checkpoint, "x.part1");
+  ASSERT_EQ(second.shape, (base::Shape{2, 6}));
+  for (int c = 0; c < 6; ++c) EXPECT_EQ(element(second, {1, c}), element(fused, {3, c}));
+  const auto sizes = apply(
+      "[[rules]]\nsplit = \"{m}.fused\"\naxis = 1\nsizes = [\"q\", 1, 1]\nto = [\"q\", \"k\", \"v\"]\n",
+      test::object({{"q", Value(4)}}), checkpoint);
+  EXPECT_EQ(element(read(sizes, checkpoint, "v"), {2, 0}), element(fused, {2, 5}));
+  EXPECT_EQ(apply_error("[[rules]]\nsplit = \"x.fused\"\nsizes = [1, 2]\nto = [\"a\", \"b\"]\n",
+                        test::object({}), checkpoint),
+            "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 2] along axis 0");
+  EXPECT_EQ(apply_error("[[rules]]\nsplit = \"x.fused\"\nparts = 3\nto = \"p{#}\"\n",
+                        test::object({}), checkpoint),
+            "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 1, 1] along axis "
+            "0");
+}
+
+TEST(SplitRule, CutsStackedTensorsAcrossTheirPieces) {
+  Checkpoint checkpoint;
+  for (int e = 0; e < 5; ++e) checkpoint.add("e." + std::to_string(e), {4, 3});
+  const std::string stack = "[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n";
+  const auto outer = apply(
+      stack + "[[rules]]\nsplit = \"all\"\nsizes = [1, 3, 1]\nto = [\"a\", \"b\", \"c\"]\n" +
+          "[[rules]]\nsplit = \"b\"\naxis = 1\nparts = 2\nto = [\"b.top\", \"b.low\"]\n" +
+          "[[rules]]\ntranspose = \"b.low\"\naxes = [0, 2, 1]\n",
+      test::object({}), checkpoint);
+  const Numbers low = read(outer, checkpoint, "b.low");
+  ASSERT_EQ(low.shape, (base::Shape{3, 3, 2}));
+  for (int e = 0; e < 3; ++e) {
+    const Numbers& source = checkpoint["e." + std::to_string(e + 1)];
+    for (int c = 0; c < 3; ++c) {
+      for (int r = 0; r < 2; ++r) EXPECT_EQ(element(low, {e, c, r}), element(source, {r + 2, c}));
+    }
+  }
+  const auto strided =
+      apply(stack + "[[rules]]\nsplit = \"all\"\nsizes = [1, 4]\nto = [\"a\", \"b\"]\n" +
+                "[[rules]]\nsplit = \"b\"\nevery = 2\nto = [\"x\", \"y\"]\n",
+            test::object({}), checkpoint);
+  EXPECT_EQ(element(read(strided, checkpoint, "x"), {1, 0, 0}), element(checkpoint["e.3"], {0, 0}));
+  EXPECT_EQ(element(read(strided, checkpoint, "y"), {1, 0, 0}), element(checkpoint["e.4"], {0, 0}));
+}
+
+TEST(TransposeRule, PermutesAxesAndRefusesMovingPieces) {
+  Checkpoint checkpoint;
+  checkpoint.add("e.0", {2, 3}).add("e.1", {2, 3});
+  const auto layout = apply("[[rules]]\ntranspose = \"e.0\"\naxes = [1, 0]\n", test::object({}),
+                            checkpoint);
+  const Numbers turned = read(layout, checkpoint, "e.0");
+  ASSERT_EQ(turned.shape, (base::Shape{3, 2}));
+  EXPECT_EQ(element(turned, {2, 1}), element(checkpoint["e.0"], {1, 2}));
+  EXPECT_EQ(apply_error("[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n[[rules]]\ntranspose = \"all\"\n"
+                        "axes = [1, 0, 2]\n",
+                        test::object({}), checkpoint),
+            "f.toml:6: tensor \"all\": it has 2 pieces along its first axis, which cannot move");
+  EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"e.0\"\naxes = [0, 2, 1]\n", test::object({}),
+                        checkpoint),
+            "f.toml:3: tensor \"e.0\": its shape [2, 3] has 2 axes; expected 3");
+}
+
+TEST(ReshapeRule, CutsLatentAttentionIntoItsHalves) {
+  Checkpoint checkpoint;
+  const int heads = 3, nope = 2, v = 4, rank = 5;
+  checkpoint.add("kv_b", {heads * (nope + v), rank});
+  const auto layout = apply(
+      "[[rules]]\nreshape = \"kv_b\"\nshape = [\"heads\", \"nope + v\", -1]\n"
+      "[[rules]]\nsplit = \"kv_b\"\naxis = 1\nsizes = [\"nope\", \"v\"]\nto = [\"k\", \"v\"]\n"
+      "[[rules]]\ntranspose = \"k\"\naxes = [0, 2, 1]\n",
+      test::object({{"heads", Value(heads)}, {"nope", Value(nope)}, {"v", Value(v)}}), checkpoint);
+  const Numbers k = read(layout, checkpoint, "k");
+  const Numbers out = read(layout, checkpoint, "v");
+  ASSERT_EQ(k.shape, (base::Shape{heads, rank, nope}));
+  ASSERT_EQ(out.shape, (base::Shape{heads, v, rank}));
+  const Numbers& source = checkpoint["kv_b"];
+  for (int h = 0; h < heads; ++h) {
+    for (int r = 0; r < rank; ++r) {
+      for (int d = 0; d < nope; ++d) {
+        EXPECT_EQ(element(k, {h, r, d}), element(source, {h * (nope + v) + d, r}));
+      }
+      for (int d = 0; d < v; ++d) {
+        EXPECT_EQ(element(out, {h, d, r}), element(source, {h * (nope + v) + nope + d, r}));
+      }
+    }
+  }
+}
+
+TEST(ReshapeRule, TakesPiecesApartWhereOneWindowCannot) {
+  // [kv, g + 2, d] cut to [kv, g, d] and read as [kv * g * d]: grouped attention's q out of a fused qkv.
+  Checkpoint checkpoint;
+  const int kv = 2, g = 3, d = 4, width = 5;
+  checkpoint.add("qkv", {kv * (g + 2) * d, width});
+  const auto layout = apply(
+      "[[rules]]\nreshape = \"qkv\"\nshape = [2, 5, 4, -1]\n"
+      "[[rules]]\nsplit = \"qkv\"\naxis = 1\nsizes = [3, 1, 1]\nto = [\"q\", \"k\", \"v\"]\n"
+      "[[rules]]\nreshape = [\"q\", \"k\", \"v\"]\nshape = [-1, 5]\n",
+      test::object({}), checkpoint);
+  const Numbers q = read(layout, checkpoint, "q");
+  const Numbers values = read(layout, checkpoint, "v");
+  ASSERT_EQ(q.shape, (base::Shape{kv * g * d, width}));
+  ASSERT_EQ(values.shape, (base::Shape{kv * d, width}));
+  const Numbers& source = checkpoint["qkv"];
+  for (int n = 0; n < kv; ++n) {
+    for (int r = 0; r < g * d; ++r) {
+      EXPECT_EQ(element(q, {n * g * d + r, 1}), element(source, {n * (g + 2) * d + r, 1}));
+    }
+    for (int r = 0; r < d; ++r) {
+      EXPECT_EQ(element(values, {n * d + r, 4}), element(source, {(n * (g + 2) + g + 1) * d + r, 4}));
+    }
+  }
+}
+
+TEST(ReshapeRule, RefusesWhatNoWindowHolds) {
+  Checkpoint checkpoint;
+  checkpoint.add("w", {4, 6});
+  EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"w\"\naxes = [1, 0]\n[[rules]]\nreshape = \"w\"\n"
+                        "shape = [24]\n",
+                        test::object({}), checkpoint),
+            "applied");  // one row of the transposed tensor per piece
+  EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"w\"\naxes = [1, 0]\n[[rules]]\nreshape = \"w\"\n"
+                        "shape = [3, 8]\n",
+                        test::object({}), checkpoint),
+            "f.toml:6: tensor \"w\": its elements do not lie so that [6, 4] can be read as [3, 8]");
+  EXPECT_EQ(apply_error("[[rules]]\nreshape = \"w\"\nshape = [5, -1]\n", test::object({}), checkpoint),
+            "f.toml:3: tensor \"w\": its shape [4, 6] does not hold as many elements as [5, 4]");
+  EXPECT_EQ(apply_error("[[rules]]\nreshape = \"w\"\nshape = [-1, -1]\n", test::object({}), checkpoint),
+            "f.toml:3: tensor \"w\": shape has -1; expected extents, one of them may be -1");
+}
+
+TEST(SqueezeRule, DropsAxesOfExtentOne) {
+  Checkpoint checkpoint;
+  checkpoint.add("alpha", {1, 3, 1}).add("one", {1});
+  const auto layout = apply("[[rules]]\nsqueeze = [\"alpha\", \"one\"]\n", test::object({}), checkpoint);
+  EXPECT_EQ(read(layout, checkpoint, "alpha"), (Numbers{{3}, checkpoint["alpha"].values}));
+  EXPECT_EQ(read(layout, checkpoint, "one"), (Numbers{{}, checkpoint["one"].values}));
+}
+
+}  // namespace
+}  // namespace mlxmill::architectures

@@ -1,0 +1,8 @@
+# Every command of docs/CLI.md works as written, in the order written.
+sample
+sed -n '/^```sh$/,/^```$/p' "$SOURCE_DIR/docs/CLI.md" | grep '^mlxmill ' > commands
+[ "$(wc -l < commands)" -ge 8 ]
+while IFS= read -r command; do
+  echo "running: $command" >&2
+  bash -c "$command" > out 2> err < /dev/null || { cat out err >&2; fail "$command"; }
+done < commands

@@ -1,0 +1,11 @@
+# Every example of every help text works as printed, in the order printed.
+sample
+for command in convert inspect verify architectures info completion; do mlxmill help "$command"; done > texts
+mlxmill help >> texts
+grep '^  mlxmill ' texts | sed 's/^  //' | awk '!seen[$0]++' > examples
+[ "$(wc -l < examples)" -ge 12 ]
+while IFS= read -r example; do
+  echo "running: $example" >&2
+  eval "$example" > out 2> err < /dev/null || { cat out err >&2; fail "$example"; }
+  [ -s out ] || fail "no result: $example"
+done < examples

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Cross-compiles mlxmill for 64-bit ARM Linux on an x86-64 Debian or Ubuntu: build/arm64/mlxmill, which runs as
+#   qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm64/mlxmill ...
+# The libraries' arm64 packages are unpacked into build/arm64-sysroot; nothing of them is installed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+packages=(libhwy-dev:arm64 libfmt-dev:arm64 libxxhash-dev:arm64 libtomlplusplus-dev:arm64
+          nlohmann-json3-dev libcli11-dev)
+sysroot=$PWD/build/arm64-sysroot
+stamp=$sysroot/complete
+
+if [ ! -e "$stamp" ]; then
+  if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+    if [ "$(id -u)" != 0 ]; then
+      printf 'arm64: run this once, then start again:\n  sudo dpkg --add-architecture arm64 && sudo apt-get update\n' >&2
+      exit 1
+    fi
+    dpkg --add-architecture arm64
+  fi
+  # The list of arm64 packages may be missing or old.
+  if [ "$(id -u)" = 0 ]; then apt-get update -qq </dev/null; fi
+  # Shared libraries are named after their version: take what this release's development packages depend on.
+  for library in hwy fmt; do
+    for needed in $(apt-cache depends "lib$library-dev:arm64" | sed -n "s/.*Depends: \(lib${library}[^: ]*\).*/\1/p"); do
+      packages+=("$needed:arm64")
+    done
+  done
+  rm -rf "$sysroot"
+  mkdir -p "$sysroot/packages"
+  (cd "$sysroot/packages" && apt-get -o APT::Sandbox::User=root download -qq "${packages[@]}" </dev/null)
+  for package in "$sysroot"/packages/*.deb; do dpkg-deb --extract "$package" "$sysroot"; done
+  touch "$stamp"
+fi
+
+cmake --preset release -B build/arm64 -G Ninja \
+  -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake" -DMLXMILL_SYSROOT="$sysroot" \
+  -DMLXMILL_BUILD_TESTS=OFF >/dev/null
+cmake --build build/arm64
+qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm64/mlxmill --version
