@@ -36,7 +36,7 @@ using HalfBits = hn::Vec<HalfBitsTag>;
 
 inline constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
 
-// Machine conversions between F16 and F32 are exactly rounded; Highway's emulations are not.
+// Machine conversions between F16 and F32 are exactly rounded; emulation is left to nobody else.
 #undef MLXMILL_HAS_F16_CONVERSION
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)
 #define MLXMILL_HAS_F16_CONVERSION 1
