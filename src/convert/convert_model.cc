@@ -34,6 +34,7 @@ Status check_output(const ConvertOptions& options) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(options.output, error))) return {};
   if (!options.force) {
+    io::WorkFolder::discard_published(options.output);
     return Error(Code::kOutputExists, "already exists")
         .at(options.output.string())
         .hint("choose another output, or --force to replace it once the new one is complete");
@@ -141,12 +142,12 @@ Status check_unchanged(const Conversion& conversion) {
 }
 
 Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder& work,
-                                   const Callbacks& callbacks) {
-  MLXMILL_ASSIGN(convert::Journal journal, begin(conversion, work, callbacks));
+                                   convert::Journal& journal, const Callbacks& callbacks) {
   MLXMILL_ASSIGN(PipelineResult result,
-                 convert::run_pipeline(conversion, work.model(), std::move(journal), callbacks));
-  if (result.non_finite_total && !conversion.options.allow_non_finite)
+                 convert::run_pipeline(conversion, work.model(), journal, callbacks));
+  if (result.non_finite_total && !conversion.options.allow_non_finite) {
     return non_finite_error(result);
+  }
   MLXMILL_TRY(check_unchanged(conversion));
   MLXMILL_TRY(write_small_files(conversion, result, work.model()));
   return result;
@@ -161,7 +162,9 @@ Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbac
   MLXMILL_TRY(check_space(conversion, io::WorkFolder::root_of(options.output)));
   MLXMILL_ASSIGN(io::WorkFolder work, io::WorkFolder::open(options.output));
 
-  Result<PipelineResult> result = make_folder(conversion, work, callbacks);
+  // Held until the output has its name: no other process may work on it meanwhile.
+  MLXMILL_ASSIGN(convert::Journal journal, begin(conversion, work, callbacks));
+  Result<PipelineResult> result = make_folder(conversion, work, journal, callbacks);
   if (!result) {
     // Nothing to come back to when the input itself is at fault.
     const Code code = result.error().code();

@@ -128,11 +128,11 @@ class Cursor {
 
 class Pipeline {
  public:
-  Pipeline(const Conversion& conversion, const Callbacks& callbacks, Journal journal,
+  Pipeline(const Conversion& conversion, const Callbacks& callbacks, Journal& journal,
            std::vector<io::File> files)
       : c_(conversion),
         monitor_(conversion, callbacks),
-        journal_(std::move(journal)),
+        journal_(journal),
         files_(std::move(files)),
         threads_(worker_count(conversion.options)),
         worker_budget_(budget(conversion.options) / static_cast<std::uint64_t>(threads_)) {}
@@ -276,7 +276,7 @@ class Pipeline {
 
   const Conversion& c_;
   Monitor monitor_;
-  Journal journal_;
+  Journal& journal_;
   std::vector<io::File> files_;
   int threads_;
   std::uint64_t worker_budget_;
@@ -321,10 +321,10 @@ std::uint64_t memory_needed(const Conversion& conversion) {
 }
 
 Result<PipelineResult> run_pipeline(const Conversion& conversion,
-                                    const std::filesystem::path& folder, Journal journal,
+                                    const std::filesystem::path& folder, Journal& journal,
                                     const Callbacks& callbacks) {
   MLXMILL_ASSIGN(std::vector<io::File> files, open_outputs(conversion, folder));
-  return Pipeline(conversion, callbacks, std::move(journal), std::move(files)).run();
+  return Pipeline(conversion, callbacks, journal, std::move(files)).run();
 }
 
 }  // namespace mlxmill::convert

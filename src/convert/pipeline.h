@@ -39,7 +39,7 @@ std::uint64_t memory_needed(const Conversion& conversion);
 /// worker reads, computes and writes its own units, so the three overlap; nothing waits but on the
 /// disk. Errors: those of files and kCancelled; the journal stays good for another try.
 Result<PipelineResult> run_pipeline(const Conversion& conversion,
-                                    const std::filesystem::path& folder, Journal journal,
+                                    const std::filesystem::path& folder, Journal& journal,
                                     const Callbacks& callbacks);
 
 }  // namespace mlxmill::convert

@@ -44,25 +44,36 @@ Code code_of(int error_number) {
       return Code::kNoSpace;
     case EACCES:
     case EPERM:
-    case EROFS: return Code::kPermission;
+    case EROFS:
+      return Code::kPermission;
     case ENOENT:
-    case ENOTDIR: return Code::kNotFound;
-    case ENOMEM: return Code::kNoMemory;
-    default: return Code::kIo;
+    case ENOTDIR:
+      return Code::kNotFound;
+    case ENOMEM:
+      return Code::kNoMemory;
+    default:
+      return Code::kIo;
   }
 }
 
 std::string_view hint_of(int error_number) {
   switch (error_number) {
-    case ENOSPC: return "free some space or choose another disk";
+    case ENOSPC:
+      return "free some space or choose another disk";
 #ifdef EDQUOT
-    case EDQUOT: return "the disk quota is used up";
+    case EDQUOT:
+      return "the disk quota is used up";
 #endif
-    case EMFILE: return "raise the limit of open files with `ulimit -n`";
-    case ENFILE: return "the whole system is out of open files";
-    case EROFS: return "the disk is mounted read-only";
-    case EFBIG: return "the file system or `ulimit -f` does not allow files this large";
-    default: return {};
+    case EMFILE:
+      return "raise the limit of open files with `ulimit -n`";
+    case ENFILE:
+      return "the whole system is out of open files";
+    case EROFS:
+      return "the disk is mounted read-only";
+    case EFBIG:
+      return "the file system or `ulimit -f` does not allow files this large";
+    default:
+      return {};
   }
 }
 
@@ -76,7 +87,7 @@ Result<int> open_fd(const std::filesystem::path& path, int flags) {
 int sync_fd(int fd) {
 #ifdef F_FULLFSYNC
   if (retry([&] { return ::fcntl(fd, F_FULLFSYNC); }) == 0) return 0;
-  // Network and some external file systems do not know it.
+    // Network and some external file systems do not know it.
 #endif
   return retry([&] { return ::fsync(fd); });
 }
@@ -112,8 +123,9 @@ Result<File> File::open_read(const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return system_error(errno, "cannot examine", path);
   if (!S_ISREG(status.st_mode)) {
-    return Error(Code::kInvalidInput, S_ISDIR(status.st_mode) ? "is a folder; expected a regular file"
-                                                              : "is not a regular file")
+    return Error(Code::kInvalidInput, S_ISDIR(status.st_mode)
+                                          ? "is a folder; expected a regular file"
+                                          : "is not a regular file")
         .at(path.string());
   }
   return file;
@@ -154,8 +166,9 @@ Result<std::int64_t> File::modified() const {
 
 Status File::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   if (!fits_off_t(offset, out.size())) {
-    return Error(Code::kInvalidInput, fmt::format("cannot read {} bytes at offset {}: past any file",
-                                                  out.size(), offset))
+    return Error(
+               Code::kInvalidInput,
+               fmt::format("cannot read {} bytes at offset {}: past any file", out.size(), offset))
         .at(path_.string());
   }
   std::size_t done = 0;
@@ -178,8 +191,8 @@ Status File::read_at(std::uint64_t offset, std::span<std::byte> out) const {
 
 Status File::write_at(std::uint64_t offset, std::span<const std::byte> data) {
   if (!fits_off_t(offset, data.size())) {
-    return Error(Code::kInternal, fmt::format("write of {} bytes at offset {}: past any file",
-                                              data.size(), offset))
+    return Error(Code::kInternal,
+                 fmt::format("write of {} bytes at offset {}: past any file", data.size(), offset))
         .at(path_.string());
   }
   std::size_t done = 0;
@@ -255,7 +268,8 @@ Status copy_file(const std::filesystem::path& from, const std::filesystem::path&
   MLXMILL_ASSIGN(const File source, File::open_read(from));
   MLXMILL_ASSIGN(const std::uint64_t bytes, source.size());
   MLXMILL_ASSIGN(File target, File::open_write(to));
-  struct stat a {}, b {};
+  struct stat a {
+  }, b{};
   if (::stat(from.c_str(), &a) == 0 && ::stat(to.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
       a.st_ino == b.st_ino) {
     return Error(Code::kUsage, "cannot be copied onto itself").at(from.string());

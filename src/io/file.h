@@ -11,8 +11,9 @@
 
 namespace mlxmill::io {
 
-/// An open file; closes itself. All offsets and sizes count bytes. Errors name the path and carry what the
-/// operating system said (kIo, kNoSpace, kNotFound, kPermission). Threads: read_at and write_at may run at once.
+/// An open file; closes itself. All offsets and sizes count bytes. Errors name the path and carry
+/// what the operating system said (kIo, kNoSpace, kNotFound, kPermission). Threads: read_at and
+/// write_at may run at once.
 class File {
  public:
   File() = default;
@@ -22,7 +23,8 @@ class File {
   File& operator=(const File&) = delete;
   ~File();
 
-  /// Opens an existing regular file for reading. Errors also: kInvalidInput when it is no regular file.
+  /// Opens an existing regular file for reading. Errors also: kInvalidInput when it is no regular
+  /// file.
   static Result<File> open_read(const std::filesystem::path& path);
   /// Opens for reading and writing, creating it when absent; never truncates.
   static Result<File> open_write(const std::filesystem::path& path);
@@ -56,7 +58,8 @@ class File {
 Result<std::string> read_text(const std::filesystem::path& path, std::uint64_t max_bytes);
 /// Creates or replaces a small file, synced.
 Status write_text(const std::filesystem::path& path, std::string_view text);
-/// Copies byte for byte, in blocks, synced. Follows a link at `from` (the Hub cache is made of links).
+/// Copies byte for byte, in blocks, synced. Follows a link at `from` (the Hub cache is made of
+/// links).
 Status copy_file(const std::filesystem::path& from, const std::filesystem::path& to);
 /// Makes a rename or new entry in a folder durable.
 Status sync_folder(const std::filesystem::path& folder);

@@ -18,7 +18,9 @@ struct Digest {
 };
 
 Digest digest(std::span<const std::byte> data);
-inline Digest digest(std::string_view text) { return digest(std::as_bytes(std::span(text.data(), text.size()))); }
+inline Digest digest(std::string_view text) {
+  return digest(std::as_bytes(std::span(text.data(), text.size())));
+}
 
 /// Digest of a sequence fed in parts.
 class Hasher {

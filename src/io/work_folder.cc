@@ -65,6 +65,13 @@ fs::path WorkFolder::root_of(const fs::path& output) {
   return full.parent_path() / ("." + full.filename().string() + ".mlxmill-work");
 }
 
+void WorkFolder::discard_published(const fs::path& output) {
+  std::error_code ignored;
+  const fs::path root = root_of(output);
+  if (fs::exists(root, ignored) && !fs::exists(root / "model", ignored))
+    fs::remove_all(root, ignored);
+}
+
 Result<WorkFolder> WorkFolder::open(const fs::path& output) {
   std::error_code error;
   WorkFolder folder;

@@ -19,6 +19,9 @@ class WorkFolder {
   /// Where the work folder of `output` is or would be.
   static std::filesystem::path root_of(const std::filesystem::path& output);
 
+  /// Removes the empty shell that a run killed right after publishing left beside `output`.
+  static void discard_published(const std::filesystem::path& output);
+
   /// True when the work folder was there before.
   bool found() const { return found_; }
   const std::filesystem::path& root() const { return root_; }

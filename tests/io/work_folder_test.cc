@@ -58,6 +58,16 @@ TEST(WorkFolder, PublishReplacesWhenAsked) {
   EXPECT_FALSE(fs::exists(work.root()));
 }
 
+TEST(WorkFolder, DiscardsOnlyWhatPublishingLeft) {
+  TempFolder temp;
+  fs::create_directories(WorkFolder::root_of(temp / "done"));
+  fs::create_directories(WorkFolder::root_of(temp / "half") / "model");
+  WorkFolder::discard_published(temp / "done");
+  WorkFolder::discard_published(temp / "half");
+  EXPECT_FALSE(fs::exists(WorkFolder::root_of(temp / "done")));
+  EXPECT_TRUE(fs::exists(WorkFolder::root_of(temp / "half") / "model"));
+}
+
 TEST(WorkFolder, CreatesTheFoldersAbove) {
   TempFolder temp;
   ASSERT_TRUE(WorkFolder::open(temp / "a/b/out"));
