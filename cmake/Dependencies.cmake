@@ -1,7 +1,6 @@
 # What mlxmill takes from the platform's package manager. tools/setup.sh installs all of it.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
-find_package(nlohmann_json REQUIRED)
 
 # Highway: the CMake package where there is one, else pkg-config's library.
 find_package(hwy CONFIG QUIET)

@@ -28,17 +28,22 @@ class Value {
   using Variant = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string,
                                Array, Object>;
 
-  Value() = default;
-  Value(bool v) : v_(v) {}
-  Value(std::int64_t v) : v_(v) {}
-  Value(int v) : v_(std::int64_t{v}) {}
-  Value(BigInteger v) : v_(std::move(v)) {}
-  Value(double v) : v_(v) {}
-  Value(std::string v) : v_(std::move(v)) {}
-  Value(std::string_view v) : v_(std::string(v)) {}
-  Value(const char* v) : v_(std::string(v)) {}
-  Value(Array v) : v_(std::move(v)) {}
-  Value(Object v) : v_(std::move(v)) {}
+  Value();
+  Value(const Value& other);
+  Value(Value&& other) noexcept;
+  Value& operator=(const Value& other);
+  Value& operator=(Value&& other) noexcept;
+  ~Value();
+  Value(bool v);
+  Value(std::int64_t v);
+  Value(int v);
+  Value(BigInteger v);
+  Value(double v);
+  Value(std::string v);
+  Value(std::string_view v);
+  Value(const char* v);
+  Value(Array v);
+  Value(Object v);
 
   bool is_null() const { return std::holds_alternative<std::monostate>(v_); }
   const bool* as_bool() const { return std::get_if<bool>(&v_); }
@@ -72,6 +77,25 @@ struct Member {
   std::string key;
   Value value;
 };
+
+// Here, where Member is complete: clang makes the variant's destructor with the first constructor
+// it sees.
+inline Value::Value() = default;
+inline Value::Value(const Value& other) = default;
+inline Value::Value(Value&& other) noexcept = default;
+inline Value& Value::operator=(const Value& other) = default;
+inline Value& Value::operator=(Value&& other) noexcept = default;
+inline Value::~Value() = default;
+inline Value::Value(bool v) : v_(v) {}
+inline Value::Value(std::int64_t v) : v_(v) {}
+inline Value::Value(int v) : v_(std::int64_t{v}) {}
+inline Value::Value(BigInteger v) : v_(std::move(v)) {}
+inline Value::Value(double v) : v_(v) {}
+inline Value::Value(std::string v) : v_(std::move(v)) {}
+inline Value::Value(std::string_view v) : v_(std::string(v)) {}
+inline Value::Value(const char* v) : v_(std::string(v)) {}
+inline Value::Value(Array v) : v_(std::move(v)) {}
+inline Value::Value(Object v) : v_(std::move(v)) {}
 
 inline bool operator==(const Member& a, const Member& b) {
   return a.key == b.key && a.value == b.value;

@@ -141,7 +141,8 @@ Error no_shards(const ModelFolder& folder) {
   } else if (folder.has("adapter_model.safetensors") || folder.has("adapters.safetensors")) {
     error.hint("this is a LoRA adapter: merge it into its base model first");
   } else {
-    error.hint(others.empty() ? kIncomplete : "an index or names like model.safetensors are needed");
+    error.hint(others.empty() ? kIncomplete
+                              : "an index or names like model.safetensors are needed");
   }
   return error;
 }
@@ -204,7 +205,8 @@ Result<std::vector<std::string>> shards_without_index(const ModelFolder& folder)
   return names;
 }
 
-Result<std::vector<std::string>> shards_of_index(const ModelFolder& folder, const ShardIndex& index) {
+Result<std::vector<std::string>> shards_of_index(const ModelFolder& folder,
+                                                 const ShardIndex& index) {
   std::set<std::string> names;
   for (const auto& [tensor, shard] : index) names.insert(shard);
   for (const std::string& name : names) {

@@ -10,8 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// transformers keeps the templates beside the default one here; every other folder of a repository holds another
-// format's weights, pictures or caches.
+// transformers keeps the templates beside the default one here; every other folder of a repository
+// holds another format's weights, pictures or caches.
 constexpr std::string_view kTemplates = "additional_chat_templates";
 
 std::string lower_case(std::string_view text) {
@@ -34,11 +34,13 @@ bool ends_with_any(std::string_view text, const std::array<std::string_view, N>&
                      [&](std::string_view ending) { return text.ends_with(ending); });
 }
 
-// Terms travel with the model whatever they are called: LICENSE.md, MODEL_LICENSE, USE_POLICY.md, ...
+// Terms travel with the model whatever they are called: LICENSE.md, MODEL_LICENSE, USE_POLICY.md,
+// ...
 bool is_terms(std::string_view lower) {
   static constexpr std::array<std::string_view, 6> kWords = {"license", "licence",    "copying",
                                                              "notice",  "use_policy", "use-policy"};
-  static constexpr std::array<std::string_view, 5> kEndings = {".txt", ".md", ".pdf", ".rst", ".html"};
+  static constexpr std::array<std::string_view, 5> kEndings = {".txt", ".md", ".pdf", ".rst",
+                                                               ".html"};
   const bool named = std::any_of(kWords.begin(), kWords.end(), [&](std::string_view word) {
     return lower.find(word) != std::string_view::npos;
   });
@@ -48,13 +50,14 @@ bool is_terms(std::string_view lower) {
 // The name is in lower case.
 bool is_copied(std::string_view lower) {
   static constexpr std::array<std::string_view, 11> kEndings = {
-      ".json", ".jsonl", ".txt", ".jinja", ".py", ".tiktoken", ".model", ".bpe", ".vocab", ".spm",
-      ".tok"};
-  // Configuration of what is not copied: weights, their former quantization, the training, other programs' layouts.
+      ".json",  ".jsonl", ".txt",   ".jinja", ".py", ".tiktoken",
+      ".model", ".bpe",   ".vocab", ".spm",   ".tok"};
+  // Configuration of what is not copied: weights, their former quantization, the training, other
+  // programs' layouts.
   static constexpr std::array<std::string_view, 13> kNever = {
-      "config.json",       "quantize_config.json",     "quant_config.json", "hf_quant_config.json",
-      "params.json",       "adapter_config.json",      "model_index.json",  "trainer_state.json",
-      "training_args.json", "all_results.json",        "eval_results.json", "train_results.json",
+      "config.json",        "quantize_config.json", "quant_config.json", "hf_quant_config.json",
+      "params.json",        "adapter_config.json",  "model_index.json",  "trainer_state.json",
+      "training_args.json", "all_results.json",     "eval_results.json", "train_results.json",
       "requirements.txt"};
   static constexpr std::array<std::string_view, 6> kNeverStarts = {
       "optimizer", "scheduler", "rng_state", "events.", "pytorch_model", "mlxmill"};
@@ -76,7 +79,8 @@ Status add_templates(const ModelFolder& folder, std::vector<std::string>& names)
   for (; !failure && entry != end; entry.increment(failure)) {
     const std::string name = entry->path().filename().string();
     if (entry->is_directory(failure)) {
-      // A link to a folder is not entered; a hidden folder, or one this deep, is no part of the format.
+      // A link to a folder is not entered; a hidden folder, or one this deep, is no part of the
+      // format.
       if (name.starts_with('.') || entry.depth() >= 4) entry.disable_recursion_pending();
     } else if (is_copied(lower_case(name))) {
       names.push_back(entry->path().lexically_relative(folder.path()).generic_string());

@@ -55,7 +55,8 @@ struct Nesting {
 
   bool open() const { return brackets > 0 || quote != '\0'; }
 
-  // Follows flow text. Quotes count only where a scalar can begin: the apostrophe in "it's" is a letter.
+  // Follows flow text. Quotes count only where a scalar can begin: the apostrophe in "it's" is a
+  // letter.
   void follow(std::string_view text) {
     bool at_start = true;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -74,11 +75,8 @@ struct Nesting {
         at_start = true;
       } else if ((c == ']' || c == '}') && brackets > 0) {
         --brackets;
-      } else if (c == ',' || c == ':') {
-        at_start = true;
       } else if (c != ' ') {
-        // "- " opens an item, in which a scalar begins anew.
-        at_start = c == '-' && at_start && i + 1 < text.size() && text[i + 1] == ' ';
+        at_start = brackets > 0 && (c == ',' || c == ':');
       }
     }
   }
@@ -99,7 +97,8 @@ std::optional<std::string_view> front_matter_of(std::string_view card) {
   while (!rest.empty()) {
     const std::size_t before = text.size() - rest.size();
     // A line in the middle of which the limit falls is no fence.
-    const bool whole = rest.find('\n') != kNone || rest.data() + rest.size() == card.data() + card.size();
+    const bool whole =
+        rest.find('\n') != kNone || rest.data() + rest.size() == card.data() + card.size();
     if (is_fence(take_line(rest)) && whole) return text.substr(0, before);
   }
   return std::nullopt;
@@ -206,8 +205,7 @@ std::vector<FrontMatterBlock> parse_front_matter(std::string_view card) {
 }
 
 std::vector<std::string> list_items(const FrontMatterBlock& block) {
-  const std::string_view value =
-      trim(std::string_view(block.text).substr(block.key.size() + 1));
+  const std::string_view value = trim(std::string_view(block.text).substr(block.key.size() + 1));
   if (value.starts_with('[')) return flow_items(value);
   std::vector<std::string> items;
   std::string_view rest = block.text;
@@ -234,15 +232,16 @@ std::optional<std::string> scalar_of(const FrontMatterBlock& block) {
 
 std::string yaml_string(std::string_view text) {
   // What YAML 1.1 would read as something else than a string.
-  static constexpr std::array<std::string_view, 10> kWords = {"y",    "n",  "yes", "no",   "true",
+  static constexpr std::array<std::string_view, 10> kWords = {"y",     "n",  "yes", "no",   "true",
                                                               "false", "on", "off", "null", "nan"};
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   const bool letter = !lower.empty() && lower[0] >= 'a' && lower[0] <= 'z';
   const bool plain = letter && std::find(kWords.begin(), kWords.end(), lower) == kWords.end() &&
-                     std::all_of(text.begin(), text.end(),
-                                 [](char c) { return is_key_character(c) || c == '/' || c == '+'; });
+                     std::all_of(text.begin(), text.end(), [](char c) {
+                       return is_key_character(c) || c == '/' || c == '+';
+                     });
   if (plain) return std::string(text);
   std::string quoted = "\"";
   for (std::size_t pos = 0; pos < text.size();) {

@@ -1,4 +1,5 @@
-// The YAML block at the head of a model card, taken apart by lines: enough to keep what a card says, no YAML parser.
+// The YAML block at the head of a model card, taken apart by lines: enough to keep what a card
+// says, no YAML parser.
 #pragma once
 
 #include <optional>
@@ -14,9 +15,10 @@ struct FrontMatterBlock {
   std::string text;  ///< Whole lines, the one with the key first.
 };
 
-/// The blocks of a card's front matter, in order; none when the card has no front matter, when it has no end, or is
-/// longer than 1 MiB. Left out are comments between blocks, keys that occur before, and every block that
-/// is_simple_yaml_entry does not vouch for: what is kept cannot break the card it is put into.
+/// The blocks of a card's front matter, in order; none when the card has no front matter, when it
+/// has no end, or is longer than 1 MiB. Left out are comments between blocks, keys that occur
+/// before, and every block that is_simple_yaml_entry does not vouch for: what is kept cannot break
+/// the card it is put into.
 std::vector<FrontMatterBlock> parse_front_matter(std::string_view card);
 
 /// The items of a block whose value is a list, in flow or block style, or one scalar; unquoted.

@@ -29,8 +29,8 @@ using base::Member;
 using base::Object;
 using base::Value;
 
-// Correctly rounded and, unlike strtod, blind to the decimal comma of the user's locale. std::from_chars cannot tell
-// too large from too small, and libc++ has none for doubles.
+// Correctly rounded and, unlike strtod, blind to the decimal comma of the user's locale.
+// std::from_chars cannot tell too large from too small, and libc++ has none for doubles.
 double to_double(const std::string& spelling) {
   static const locale_t kC = ::newlocale(LC_ALL_MASK, "C", locale_t{});
   return ::strtod_l(spelling.c_str(), nullptr, kC);
@@ -62,22 +62,34 @@ std::optional<Value> tagged_float(const Object& object) {
 
 class Builder {
  public:
-  Builder(std::string_view text, const JsonLimits& limits) : tokens_(text, limits), limits_(limits) {}
+  Builder(std::string_view text, const JsonLimits& limits)
+      : tokens_(text, limits), limits_(limits) {}
 
   Result<Value> build() {
     while (true) {
       MLXMILL_ASSIGN(const JsonToken token, tokens_.next());
       switch (token) {
-        case JsonToken::kBeginObject: open_.push_back({Object{}, {}, {}}); break;
-        case JsonToken::kBeginArray: open_.push_back({Array{}, {}, {}}); break;
+        case JsonToken::kBeginObject:
+          open_.push_back({Object{}, {}, {}});
+          break;
+        case JsonToken::kBeginArray:
+          open_.push_back({Array{}, {}, {}});
+          break;
         case JsonToken::kKey:
           open_.back().key = tokens_.content();
           open_.back().key_offsets.push_back(tokens_.offset());
           break;
-        case JsonToken::kEndObject: MLXMILL_TRY(check_keys(open_.back())); [[fallthrough]];
-        case JsonToken::kEndArray: close(); break;
-        case JsonToken::kEnd: return std::move(root_);
-        default: add(scalar(token)); break;
+        case JsonToken::kEndObject:
+          MLXMILL_TRY(check_keys(open_.back()));
+          [[fallthrough]];
+        case JsonToken::kEndArray:
+          close();
+          break;
+        case JsonToken::kEnd:
+          return std::move(root_);
+        default:
+          add(scalar(token));
+          break;
       }
     }
   }
@@ -91,12 +103,18 @@ class Builder {
 
   Value scalar(JsonToken token) {
     switch (token) {
-      case JsonToken::kString: return std::move(tokens_.content());
-      case JsonToken::kInteger: return integer_value(tokens_.content());
-      case JsonToken::kFloat: return float_value(tokens_.content());
-      case JsonToken::kTrue: return true;
-      case JsonToken::kFalse: return false;
-      default: return {};
+      case JsonToken::kString:
+        return std::move(tokens_.content());
+      case JsonToken::kInteger:
+        return integer_value(tokens_.content());
+      case JsonToken::kFloat:
+        return float_value(tokens_.content());
+      case JsonToken::kTrue:
+        return true;
+      case JsonToken::kFalse:
+        return false;
+      default:
+        return {};
     }
   }
 
@@ -144,9 +162,9 @@ class Builder {
     }
     if (!duplicate) return {};
     if (limits_.refuse_duplicate_keys) {
-      return tokens_.error_at(level.key_offsets[*duplicate],
-                              fmt::format("the key {} appears twice in one object",
-                                          quote(members[*duplicate].key)));
+      return tokens_.error_at(
+          level.key_offsets[*duplicate],
+          fmt::format("the key {} appears twice in one object", quote(members[*duplicate].key)));
     }
     std::size_t kept = 0;
     for (std::size_t i = 0; i < members.size(); ++i) {

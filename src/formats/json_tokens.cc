@@ -15,10 +15,12 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 }  // namespace
 
 std::string_view token_name(JsonToken token) {
-  static constexpr std::array<std::string_view, 12> kNames = {
-      "an object", "the end of an object", "an array",  "the end of an array",
-      "a key",     "a string",             "an integer", "a number",
-      "true",      "false",                "null",      "the end of the text"};
+  static constexpr std::array<std::string_view, 12> kNames = {"an object",  "the end of an object",
+                                                              "an array",   "the end of an array",
+                                                              "a key",      "a string",
+                                                              "an integer", "a number",
+                                                              "true",       "false",
+                                                              "null",       "the end of the text"};
   return kNames[static_cast<std::size_t>(token)];
 }
 
@@ -46,8 +48,8 @@ Error JsonTokens::unexpected(std::string_view expected) const {
   }
   std::size_t end = pos_;
   if (!next_code_point(text_, end, false)) return error_at(pos_, "not UTF-8");
-  return error_at(pos_, fmt::format("expected {}, got {}", expected,
-                                    quote(text_.substr(pos_, end - pos_))));
+  return error_at(
+      pos_, fmt::format("expected {}, got {}", expected, quote(text_.substr(pos_, end - pos_))));
 }
 
 void JsonTokens::skip_space() {
@@ -68,10 +70,14 @@ Result<JsonToken> JsonTokens::next() {
   start_ = pos_;
   const char c = pos_ < text_.size() ? text_[pos_] : '\0';
   switch (state_) {
-    case State::kValue: return value();
-    case State::kFirstValueOrEnd: return c == ']' ? end() : value();
-    case State::kFirstKeyOrEnd: return c == '}' ? end() : key();
-    case State::kKey: return key();
+    case State::kValue:
+      return value();
+    case State::kFirstValueOrEnd:
+      return c == ']' ? end() : value();
+    case State::kFirstKeyOrEnd:
+      return c == '}' ? end() : key();
+    case State::kKey:
+      return key();
     case State::kCommaOrEnd: {
       const bool in_object = open_.back() == '{';
       if (c == (in_object ? '}' : ']')) return end();
@@ -81,7 +87,8 @@ Result<JsonToken> JsonTokens::next() {
       start_ = pos_;
       return in_object ? key() : value();
     }
-    case State::kDone: break;
+    case State::kDone:
+      break;
   }
   if (pos_ < text_.size()) return unexpected("nothing after the document");
   return JsonToken::kEnd;

@@ -30,8 +30,8 @@ enum class JsonToken : std::uint8_t {
 /// "an object", "a string", ...: for error messages.
 std::string_view token_name(JsonToken token);
 
-/// Checks the whole grammar while it walks through a document; no recursion, no copy of the document. The text must
-/// outlive it. After an error or kEnd, next() must not be called again.
+/// Checks the whole grammar while it walks through a document; no recursion, no copy of the
+/// document. The text must outlive it. After an error or kEnd, next() must not be called again.
 class JsonTokens {
  public:
   JsonTokens(std::string_view text, const JsonLimits& limits) : text_(text), limits_(limits) {}
@@ -52,7 +52,12 @@ class JsonTokens {
 
  private:
   enum class State : std::uint8_t {
-    kValue, kFirstKeyOrEnd, kKey, kFirstValueOrEnd, kCommaOrEnd, kDone,
+    kValue,
+    kFirstKeyOrEnd,
+    kKey,
+    kFirstValueOrEnd,
+    kCommaOrEnd,
+    kDone,
   };
 
   void skip_space();

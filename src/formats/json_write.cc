@@ -140,8 +140,8 @@ std::string dump_json(const Value& value, const JsonStyle& style) {
 }
 
 std::string python_float(double value) {
-  // fmt gives the shortest digits that read back as the same double; where it puts the point differs between its
-  // versions, so the digits are laid out anew.
+  // fmt gives the shortest digits that read back as the same double; where it puts the point
+  // differs between its versions, so the digits are laid out anew.
   const std::string shortest = fmt::format("{}", std::abs(value));
   std::string digits;
   int point = 0;  // The value is 0.DIGITS times ten to this power.

@@ -10,8 +10,9 @@
 namespace mlxmill::formats {
 namespace {
 
-// Replaced below, or true of the source alone (its relation to its own base, who quantized it, its benchmark results),
-// or the names of arguments of huggingface_hub's ModelCardData that are no metadata.
+// Replaced below, or true of the source alone (its relation to its own base, who quantized it, its
+// benchmark results), or the names of arguments of huggingface_hub's ModelCardData that are no
+// metadata.
 constexpr std::array<std::string_view, 10> kNotKept = {
     "library_name", "pipeline_tag", "base_model",   "tags", "base_model_relation",
     "quantized_by", "model-index",  "eval_results", "self", "ignore_metadata_errors"};
@@ -115,18 +116,20 @@ std::string facts_table(const CardFacts& facts) {
 
 std::string usage(const CardFacts& facts) {
   std::string text = "## Use\n\n";
-  text += code_block("bash", fmt::format("pip install mlx-lm\nmlx_lm.generate --model {} --prompt \"Hello\"",
-                                         shell_word(facts.name)));
+  text += code_block(
+      "bash", fmt::format("pip install mlx-lm\nmlx_lm.generate --model {} --prompt \"Hello\"",
+                          shell_word(facts.name)));
   text += '\n';
-  text += code_block("python", fmt::format("from mlx_lm import generate, load\n\n"
-                                           "model, tokenizer = load({})\n"
-                                           "prompt = \"Hello\"\n"
-                                           "if tokenizer.chat_template is not None:\n"
-                                           "    messages = [{{\"role\": \"user\", \"content\": prompt}}]\n"
-                                           "    prompt = tokenizer.apply_chat_template(messages, "
-                                           "add_generation_prompt=True)\n"
-                                           "print(generate(model, tokenizer, prompt=prompt))",
-                                           python_string(facts.name)));
+  text += code_block("python",
+                     fmt::format("from mlx_lm import generate, load\n\n"
+                                 "model, tokenizer = load({})\n"
+                                 "prompt = \"Hello\"\n"
+                                 "if tokenizer.chat_template is not None:\n"
+                                 "    messages = [{{\"role\": \"user\", \"content\": prompt}}]\n"
+                                 "    prompt = tokenizer.apply_chat_template(messages, "
+                                 "add_generation_prompt=True)\n"
+                                 "print(generate(model, tokenizer, prompt=prompt))",
+                                 python_string(facts.name)));
   return text;
 }
 
@@ -139,7 +142,8 @@ std::string body(const CardFacts& facts) {
     const bool linked = is_hub_name(name) && name.find('/') != std::string::npos;
     source = linked ? fmt::format("[{0}](https://huggingface.co/{0})", name) : inline_text(name);
   }
-  text += fmt::format("An MLX model made from {} with {}:\n\n", source, inline_text(facts.made_with));
+  text +=
+      fmt::format("An MLX model made from {} with {}:\n\n", source, inline_text(facts.made_with));
   text += code_block("bash", facts.command) + "\n";
   return text + facts_table(facts) + usage(facts);
 }

@@ -21,8 +21,9 @@ class ModelFolder {
   const std::vector<std::string>& names() const { return names_; }
   bool has(std::string_view name) const;
 
-  /// The path to open `name` by. Errors: kNotFound; kInvalidInput for a link to nothing, something that is no regular
-  /// file, a link that leaves the folder (in a Hub cache, snapshots/REV may link into the same repository's blobs).
+  /// The path to open `name` by. Errors: kNotFound; kInvalidInput for a link to nothing, something
+  /// that is no regular file, a link that leaves the folder (in a Hub cache, snapshots/REV may link
+  /// into the same repository's blobs).
   Result<std::filesystem::path> find(std::string_view name) const;
 
   /// Reads a text file of the folder whole.

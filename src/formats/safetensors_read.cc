@@ -121,8 +121,8 @@ class HeaderReader {
       const std::string& field = tokens_.content();
       const auto known = std::find(kFields.begin(), kFields.end(), field);
       if (known == kFields.end()) {
-        return tokens_.error(fmt::format(
-            "unknown field {}; expected dtype, shape and data_offsets", quote(field)));
+        return tokens_.error(
+            fmt::format("unknown field {}; expected dtype, shape and data_offsets", quote(field)));
       }
       const auto index = static_cast<std::size_t>(known - kFields.begin());
       if (seen[index]) return tokens_.error(fmt::format("{} appears twice", *known));
@@ -171,9 +171,8 @@ class HeaderReader {
       if (tensor.shape.size() == kMaxRank) {
         return tokens_.error(fmt::format("shape has more than {} extents", kMaxRank));
       }
-      MLXMILL_ASSIGN(
-          const std::uint64_t extent,
-          whole_number(token, fmt::format("shape[{}]", tensor.shape.size()), kMax));
+      MLXMILL_ASSIGN(const std::uint64_t extent,
+                     whole_number(token, fmt::format("shape[{}]", tensor.shape.size()), kMax));
       tensor.shape.push_back(static_cast<std::int64_t>(extent));
     }
   }
@@ -197,9 +196,12 @@ class HeaderReader {
 
   // Its offsets still count from the start of the data.
   Status check_tensor(const StoredTensor& tensor) const {
-    const auto invalid = [](std::string what) { return Error(Code::kInvalidInput, std::move(what)); };
+    const auto invalid = [](std::string what) {
+      return Error(Code::kInvalidInput, std::move(what));
+    };
     if (tensor.begin > tensor.end) {
-      return invalid(fmt::format("data_offsets begin {} past their end {}", tensor.begin, tensor.end));
+      return invalid(
+          fmt::format("data_offsets begin {} past their end {}", tensor.begin, tensor.end));
     }
     if (tensor.end > data_bytes_) {
       return invalid(fmt::format("data_offsets end {} past the data's {} bytes", tensor.end,
@@ -246,8 +248,8 @@ class HeaderReader {
       if (begin > covered) return hole(covered, begin);
       if (begin < covered) {
         return Error(Code::kInvalidInput,
-                     fmt::format("data begins at {}, inside the data of tensor {} ({} to {})", begin,
-                                 quote(previous->name), previous->begin - header_.data_begin,
+                     fmt::format("data begins at {}, inside the data of tensor {} ({} to {})",
+                                 begin, quote(previous->name), previous->begin - header_.data_begin,
                                  covered))
             .at(fmt::format("tensor {}", quote(tensor.name)));
       }
@@ -294,8 +296,8 @@ Result<SafetensorsHeader> parse_safetensors_header(std::string_view text, std::u
     return Error(Code::kInvalidInput, std::move(what)).at(file_name);
   };
   if (text.size() > kMaxSafetensorsHeader) {
-    return invalid(fmt::format("header of {} bytes; at most {} are read", text.size(),
-                               kMaxSafetensorsHeader));
+    return invalid(
+        fmt::format("header of {} bytes; at most {} are read", text.size(), kMaxSafetensorsHeader));
   }
   if (file_bytes < 8 || text.size() > file_bytes - 8) {
     return invalid(fmt::format("header of {} bytes in a file of {}", text.size(), file_bytes));

@@ -13,9 +13,9 @@ namespace {
 
 // The order in which the safetensors library writes dtypes (Dtype in its tensor.rs, backwards).
 constexpr std::array<DType, 16> kOrder = {
-    DType::kU64,  DType::kI64,    DType::kF64,    DType::kF32,    DType::kU32, DType::kI32,
-    DType::kBF16, DType::kF16,    DType::kU16,    DType::kI16,    DType::kF8E8M0,
-    DType::kF8E4M3, DType::kF8E5M2, DType::kI8, DType::kU8, DType::kBool};
+    DType::kU64,    DType::kI64, DType::kF64, DType::kF32, DType::kU32,    DType::kI32,
+    DType::kBF16,   DType::kF16, DType::kU16, DType::kI16, DType::kF8E8M0, DType::kF8E4M3,
+    DType::kF8E5M2, DType::kI8,  DType::kU8,  DType::kBool};
 
 std::ptrdiff_t rank_of(DType dtype) {
   return std::find(kOrder.begin(), kOrder.end(), dtype) - kOrder.begin();
@@ -96,8 +96,7 @@ Result<std::vector<StoredTensor>> place(std::vector<TensorToWrite> tensors) {
       return defect(tensor.name,
                     fmt::format("shape {} is too large", base::to_string(tensor.shape)));
     }
-    placed.push_back(
-        {std::move(tensor.name), tensor.dtype, std::move(tensor.shape), offset, *end});
+    placed.push_back({std::move(tensor.name), tensor.dtype, std::move(tensor.shape), offset, *end});
     offset = *end;
   }
   return placed;

@@ -28,17 +28,18 @@ Result<ShardIndex> parse_shard_index(std::string_view text) {
   const base::Value* map = document.find("weight_map");
   if (!map) return invalid("has no weight_map");
   const base::Object* entries = map->as_object();
-  if (!entries) return invalid(fmt::format("weight_map is {}; expected an object", map->type_name()));
+  if (!entries)
+    return invalid(fmt::format("weight_map is {}; expected an object", map->type_name()));
   if (entries->empty()) return invalid("weight_map is empty");
   ShardIndex index;
   index.reserve(entries->size());
   for (const base::Member& entry : *entries) {
     const std::string* shard = entry.value.as_string();
     if (!shard || !is_plain_shard_name(*shard)) {
-      return invalid(fmt::format("the shard of tensor {} is {}; expected a plain file name ending in "
-                                 ".safetensors",
-                                 quote(entry.key),
-                                 shard ? quote(*shard) : std::string(entry.value.type_name())));
+      return invalid(fmt::format(
+          "the shard of tensor {} is {}; expected a plain file name ending in "
+          ".safetensors",
+          quote(entry.key), shard ? quote(*shard) : std::string(entry.value.type_name())));
     }
     index.emplace_back(entry.key, *shard);
   }

@@ -13,8 +13,8 @@ namespace mlxmill::formats {
 /// A tensor's name and its shard's, sorted by tensor.
 using ShardIndex = std::vector<std::pair<std::string, std::string>>;
 
-/// Parses an index. Errors: kInvalidInput for damaged JSON, no or an empty weight_map, a shard that is no plain file name
-/// ending in ".safetensors".
+/// Parses an index. Errors: kInvalidInput for damaged JSON, no or an empty weight_map, a shard that
+/// is no plain file name ending in ".safetensors".
 Result<ShardIndex> parse_shard_index(std::string_view text);
 
 }  // namespace mlxmill::formats

@@ -16,13 +16,13 @@ inline bool is_surrogate(std::uint32_t code_point) {
 /// Appends a code point. A lone surrogate takes three bytes that strict UTF-8 does not know.
 void append_utf8(std::string& text, std::uint32_t code_point);
 
-/// Reads the code point at `pos` and moves past it. Empty where the bytes are no UTF-8: overlong, cut off, past
-/// U+10FFFF, and surrogates unless they are allowed.
+/// Reads the code point at `pos` and moves past it. Empty where the bytes are no UTF-8: overlong,
+/// cut off, past U+10FFFF, and surrogates unless they are allowed.
 std::optional<std::uint32_t> next_code_point(std::string_view text, std::size_t& pos,
                                              bool allow_surrogates);
 
-/// Text from a file for a message: in single quotes, control characters and bytes that are no UTF-8 escaped, cut after
-/// 100 bytes. Nothing in it can reach the terminal as a command.
+/// Text from a file for a message: in single quotes, control characters and bytes that are no UTF-8
+/// escaped, cut after 100 bytes. Nothing in it can reach the terminal as a command.
 std::string quote(std::string_view text);
 
 }  // namespace mlxmill::formats

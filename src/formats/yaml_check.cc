@@ -27,7 +27,8 @@ std::size_t closing_quote(std::string_view text, std::size_t start) {
   for (std::size_t i = start + 1; i < text.size(); ++i) {
     if (quote == '"' && text[i] == '\\') {
       // Of YAML's escapes those that every reader knows.
-      if (i + 1 >= text.size() || std::string_view("\"\\/nrt").find(text[i + 1]) == kNone) return kNone;
+      if (i + 1 >= text.size() || std::string_view("\"\\/nrt").find(text[i + 1]) == kNone)
+        return kNone;
       ++i;
     } else if (text[i] == quote) {
       if (quote == '"' || i + 1 >= text.size() || text[i + 1] != '\'') return i;
@@ -65,7 +66,8 @@ bool is_flow_list(std::string_view text) {
       continue;
     }
     const std::size_t end = text.find_first_of(",]", pos);
-    if (end == kNone || !is_plain_yaml_scalar(trim_right(text.substr(pos, end - pos)), true)) return false;
+    if (end == kNone || !is_plain_yaml_scalar(trim_right(text.substr(pos, end - pos)), true))
+      return false;
     pos = end;
   }
 }
@@ -181,7 +183,8 @@ class Checker {
     const std::size_t inner = lines_[at_].indent;
     const bool is_list = is_item() && inner >= list_indent;
     if (!is_list && inner <= indent) return true;
-    if (depth >= kMaxDepth || !(is_list ? list(inner, depth + 1) : map(inner, depth + 1))) return false;
+    if (depth >= kMaxDepth || !(is_list ? list(inner, depth + 1) : map(inner, depth + 1)))
+      return false;
     // What comes next belongs to a level that is already open, not to one between two.
     return !next() || lines_[at_].indent <= indent;
   }
@@ -220,7 +223,8 @@ bool is_plain_yaml_scalar(std::string_view text, bool in_flow) {
   if (text.empty()) return false;
   constexpr std::string_view kIndicators = "[]{},#&*!|>'\"%@`=<";
   if (kIndicators.find(text[0]) != kNone) return false;
-  if (std::string_view("-?:").find(text[0]) != kNone && (text.size() == 1 || text[1] == ' ')) return false;
+  if (std::string_view("-?:").find(text[0]) != kNone && (text.size() == 1 || text[1] == ' '))
+    return false;
   if (text.find(": ") != kNone || text.ends_with(':') || text.find(" #") != kNone) return false;
   return !in_flow || (text[0] != '-' && text.find_first_of("[]{},:?") == kNone);
 }

@@ -22,7 +22,8 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 
 // A file of one tensor of four bytes.
 std::string shard(const std::string& tensor) {
-  return safetensors_bytes(R"({")" + tensor + R"(":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 4);
+  return safetensors_bytes(
+      R"({")" + tensor + R"(":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 4);
 }
 
 std::string error_of(const TempFolder& folder, Code code) {
@@ -61,8 +62,8 @@ TEST(Checkpoint, OpensShardsWithAndWithoutIndex) {
   const auto check = [&] {
     const auto checkpoint = open_checkpoint(folder.path());
     ASSERT_TRUE(checkpoint) << checkpoint.error().message();
-    EXPECT_THAT(shard_names(*checkpoint),
-                ElementsAre("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"));
+    EXPECT_THAT(shard_names(*checkpoint), ElementsAre("model-00001-of-00002.safetensors",
+                                                      "model-00002-of-00002.safetensors"));
     EXPECT_EQ(checkpoint->tensors[1].tensor.name, "a");
     EXPECT_EQ(checkpoint->tensors[1].shard, 1u);
   };
@@ -93,14 +94,16 @@ TEST(Checkpoint, OpensHubSnapshots) {
   fs::create_directories(cache / (snapshot + "additional_chat_templates"));
   fs::create_symlink("../../blobs/aa", cache / (snapshot + "model.safetensors"));
   fs::create_symlink("../../blobs/cc", cache / (snapshot + "config.json"));
-  fs::create_symlink("../../../blobs/tt", cache / (snapshot + "additional_chat_templates/rag.jinja"));
+  fs::create_symlink("../../../blobs/tt",
+                     cache / (snapshot + "additional_chat_templates/rag.jinja"));
   ASSERT_TRUE(open_checkpoint(cache / snapshot));
   EXPECT_THAT(*files_to_copy(cache / snapshot), ElementsAre("additional_chat_templates/rag.jinja"));
 
   // Blobs of another repository, and blobs that are themselves a link, are outside.
   put(cache, "models--o--other/blobs/bb", shard("b"));
   fs::remove(cache / (snapshot + "model.safetensors"));
-  fs::create_symlink("../../../models--o--other/blobs/bb", cache / (snapshot + "model.safetensors"));
+  fs::create_symlink("../../../models--o--other/blobs/bb",
+                     cache / (snapshot + "model.safetensors"));
   const auto other = open_checkpoint(cache / snapshot);
   ASSERT_FALSE(other);
   EXPECT_THAT(other.error().message(), HasSubstr("is a link that leaves the folder, to"));
@@ -143,7 +146,8 @@ TEST(Checkpoint, NamesTheFirstOfManyMissingShards) {
   put(folder, "config.json", "{}");
   put(folder, "model-00001-of-00163.safetensors", shard("a"));
   put(folder, "model-00003-of-00163.safetensors", shard("b"));
-  EXPECT_EQ(error_of(folder, Code::kInvalidInput), "DIR: shard 2 of 163 is missing; incomplete download?");
+  EXPECT_EQ(error_of(folder, Code::kInvalidInput),
+            "DIR: shard 2 of 163 is missing; incomplete download?");
 }
 
 TEST(Checkpoint, RefusesTheSameTensorTwiceWithoutIndex) {
@@ -151,9 +155,10 @@ TEST(Checkpoint, RefusesTheSameTensorTwiceWithoutIndex) {
   put(folder, "config.json", "{}");
   put(folder, "model.safetensors", shard("a"));
   put(folder, "model-00001-of-00001.safetensors", shard("a"));
-  EXPECT_EQ(error_of(folder, Code::kInvalidInput),
-            "DIR: tensor 'a' is in both 'model-00001-of-00001.safetensors' and 'model.safetensors'; "
-            "remove the shards that do not belong to the model");
+  EXPECT_EQ(
+      error_of(folder, Code::kInvalidInput),
+      "DIR: tensor 'a' is in both 'model-00001-of-00001.safetensors' and 'model.safetensors'; "
+      "remove the shards that do not belong to the model");
 }
 
 TEST(Checkpoint, ListsTheFirstUnnamedTensors) {
@@ -174,20 +179,23 @@ TEST(Checkpoint, ListsTheFirstUnnamedTensors) {
 
 TEST(Checkpoint, ExplainsOtherLayouts) {
   const TempFolder folder;
-  EXPECT_EQ(error_of(folder, Code::kNotFound), "DIR: has no config.json; give a folder in Hugging Face layout");
+  EXPECT_EQ(error_of(folder, Code::kNotFound),
+            "DIR: has no config.json; give a folder in Hugging Face layout");
   put(folder, "tf_model.h5", "");
   EXPECT_EQ(error_of(folder, Code::kUnsupported),
             "DIR: has only foreign weights: 'tf_model.h5'; safetensors weights are needed");
   put(folder, "pytorch_model-00001-of-00002.bin", "");
   put(folder, "training_args.bin", "");
-  EXPECT_EQ(error_of(folder, Code::kUnsupported),
-            "DIR: has only pickle weights: 'pytorch_model-00001-of-00002.bin'; loading them can run "
-            "code; convert them with safetensors' convert.py first");
+  EXPECT_EQ(
+      error_of(folder, Code::kUnsupported),
+      "DIR: has only pickle weights: 'pytorch_model-00001-of-00002.bin'; loading them can run "
+      "code; convert them with safetensors' convert.py first");
   put(folder, "config.json", "{}");
   put(folder, "diffusion_pytorch_model.safetensors", shard("a"));
-  EXPECT_EQ(error_of(folder, Code::kNotFound),
-            "DIR: has no model*.safetensors; got 'diffusion_pytorch_model.safetensors'; an index or "
-            "names like model.safetensors are needed");
+  EXPECT_EQ(
+      error_of(folder, Code::kNotFound),
+      "DIR: has no model*.safetensors; got 'diffusion_pytorch_model.safetensors'; an index or "
+      "names like model.safetensors are needed");
   put(folder, "adapter_model.safetensors", shard("a"));
   EXPECT_THAT(error_of(folder, Code::kNotFound), HasSubstr("this is a LoRA adapter"));
 }
@@ -202,33 +210,83 @@ TEST(LoadConfig, TakesOverATrueEosTokenId) {
   };
   EXPECT_EQ(eos(R"({"eos_token_id": [2, 3]})"), R"({"eos_token_id": [2, 3], "vocab_size": 3})");
   EXPECT_EQ(eos(R"({"eos_token_id": 2})"), R"({"eos_token_id": 2, "vocab_size": 3})");
-  EXPECT_EQ(eos(R"({"eos_token_id": 2, "eos_token_id": 5})"), R"({"eos_token_id": 5, "vocab_size": 3})");
-  for (const char* unused : {R"({"eos_token_id": 0})", R"({"eos_token_id": []})", R"({"eos_token_id": null})",
-                             R"({"eos_token_id": false})", R"({"eos_token_id": ""})", R"({"eos_token_id": 0.0})",
-                             R"({"eos_token_id": {}})", "{}", "not json", ""}) {
+  EXPECT_EQ(eos(R"({"eos_token_id": 2, "eos_token_id": 5})"),
+            R"({"eos_token_id": 5, "vocab_size": 3})");
+  for (const char* unused :
+       {R"({"eos_token_id": 0})", R"({"eos_token_id": []})", R"({"eos_token_id": null})",
+        R"({"eos_token_id": false})", R"({"eos_token_id": ""})", R"({"eos_token_id": 0.0})",
+        R"({"eos_token_id": {}})", "{}", "not json", ""}) {
     EXPECT_EQ(eos(unused), R"({"eos_token_id": 1, "vocab_size": 3})") << unused;
   }
-  EXPECT_EQ(dump_json(*read_config(folder.path()), {.indent = -1}), R"({"eos_token_id": 1, "vocab_size": 3})");
+  EXPECT_EQ(dump_json(*read_config(folder.path()), {.indent = -1}),
+            R"({"eos_token_id": 1, "vocab_size": 3})");
 }
 
 TEST(FilesToCopy, TakesWhatBelongsToTheModelAndNothingElse) {
   const TempFolder folder;
-  const std::vector<std::string> taken = {
-      "LICENSE", "LICENSE.md", "MODEL_LICENSE.txt", "Notice.txt", "USE_POLICY.md", "added_tokens.json",
-      "additional_chat_templates/rag.jinja", "additional_chat_templates/sub/tool.jinja", "chat_template.jinja",
-      "chat_template.json", "configuration_chat.py", "generation_config.json", "merges.txt",
-      "modeling_chat.py", "preprocessor_config.json", "processor_config.json", "qwen.tiktoken",
-      "special_tokens_map.json", "tekken.json", "tokenizer.json", "tokenizer.model", "tokenizer.model.v3",
-      "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json", "vocab.txt"};
+  const std::vector<std::string> taken = {"LICENSE",
+                                          "LICENSE.md",
+                                          "MODEL_LICENSE.txt",
+                                          "Notice.txt",
+                                          "USE_POLICY.md",
+                                          "added_tokens.json",
+                                          "additional_chat_templates/rag.jinja",
+                                          "additional_chat_templates/sub/tool.jinja",
+                                          "chat_template.jinja",
+                                          "chat_template.json",
+                                          "configuration_chat.py",
+                                          "generation_config.json",
+                                          "merges.txt",
+                                          "modeling_chat.py",
+                                          "preprocessor_config.json",
+                                          "processor_config.json",
+                                          "qwen.tiktoken",
+                                          "special_tokens_map.json",
+                                          "tekken.json",
+                                          "tokenizer.json",
+                                          "tokenizer.model",
+                                          "tokenizer.model.v3",
+                                          "tokenizer_config.json",
+                                          "video_preprocessor_config.json",
+                                          "vocab.json",
+                                          "vocab.txt"};
   for (const std::string& name : taken) put(folder, name, "x");
-  for (const char* name :
-       {"config.json", "README.md", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-        "pytorch_model.bin.index.json", "x.pt", "x.pth", "x.gguf", "tf_model.h5", "flax_model.msgpack",
-        "model.onnx", "rust_model.ot", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json",
-        "training_args.bin", "training_args.json", "events.out.tfevents.1", "quantize_config.json",
-        "quant_config.json", "hf_quant_config.json", "params.json", "adapter_config.json", ".gitattributes",
-        ".hidden.json", "logo.png", "logo.jpg", "diagram.svg", "mlxmill.json", "LICENSE.png", "original/tokenizer.model",
-        "onnx/tokenizer.json", "additional_chat_templates/.hidden.jinja", "additional_chat_templates/x.bin"}) {
+  for (const char* name : {"config.json",
+                           "README.md",
+                           "model.safetensors",
+                           "model.safetensors.index.json",
+                           "pytorch_model.bin",
+                           "pytorch_model.bin.index.json",
+                           "x.pt",
+                           "x.pth",
+                           "x.gguf",
+                           "tf_model.h5",
+                           "flax_model.msgpack",
+                           "model.onnx",
+                           "rust_model.ot",
+                           "optimizer.pt",
+                           "scheduler.pt",
+                           "rng_state.pth",
+                           "trainer_state.json",
+                           "training_args.bin",
+                           "training_args.json",
+                           "events.out.tfevents.1",
+                           "quantize_config.json",
+                           "quant_config.json",
+                           "hf_quant_config.json",
+                           "params.json",
+                           "adapter_config.json",
+                           ".gitattributes",
+                           ".hidden.json",
+                           "logo.png",
+                           "logo.jpg",
+                           "diagram.svg",
+                           "mlxmill.json",
+                           "LICENSE.png",
+                           "original/tokenizer.model",
+                           "onnx/tokenizer.json",
+                           "additional_chat_templates/.hidden.jinja",
+                           "additional_chat_templates/x.bin"}) {
     put(folder, name, "x");
   }
   EXPECT_EQ(*files_to_copy(folder.path()), taken);

@@ -70,9 +70,10 @@ TEST(Hostile, RefusesDeepAndLongConfigs) {
   EXPECT_EQ(outcome(folder.path()),
             "kInvalidInput\tDIR/config.json: line 1 column 70: nested deeper than 64 levels");
   put(folder, "config.json", "{\"a\": " + std::string(1'000'000, '7') + "}");
-  EXPECT_EQ(outcome(folder.path()),
-            "kInvalidInput\tDIR/config.json: line 1 column 7: a number of 1000000 characters; at most "
-            "400 are read");
+  EXPECT_EQ(
+      outcome(folder.path()),
+      "kInvalidInput\tDIR/config.json: line 1 column 7: a number of 1000000 characters; at most "
+      "400 are read");
   auto file = io::File::open_write(put(folder, "config.json", "{"));
   ASSERT_TRUE(file->resize(std::uint64_t{1} << 40));
   EXPECT_EQ(outcome(folder.path()),
@@ -84,9 +85,10 @@ TEST(Hostile, RefusesDeepHeaders) {
   put(folder, "config.json", "{}");
   put(folder, "model.safetensors",
       safetensors_bytes("{\"a\":{\"shape\":" + std::string(100'000, '[') + "}}", 0));
-  EXPECT_EQ(outcome(folder.path()),
-            "kInvalidInput\tDIR/model.safetensors: tensor 'a': line 1 column 16: nested deeper than 3 "
-            "levels");
+  EXPECT_EQ(
+      outcome(folder.path()),
+      "kInvalidInput\tDIR/model.safetensors: tensor 'a': line 1 column 16: nested deeper than 3 "
+      "levels");
 }
 
 TEST(Hostile, RefusesMetadataBombs) {
@@ -95,7 +97,8 @@ TEST(Hostile, RefusesMetadataBombs) {
   std::string header = "{\"__metadata__\":{";
   for (int i = 0; i < 100'000; ++i) header += fmt::format("{}\"{}\":\"\"", i > 0 ? "," : "", i);
   put(folder, "model.safetensors", safetensors_bytes(header + "}}", 0));
-  EXPECT_THAT(outcome(folder.path()), ::testing::HasSubstr("'__metadata__' has more than 65536 keys"));
+  EXPECT_THAT(outcome(folder.path()),
+              ::testing::HasSubstr("'__metadata__' has more than 65536 keys"));
 }
 
 TEST(Hostile, KeepsMessagesShort) {

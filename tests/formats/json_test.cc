@@ -44,7 +44,8 @@ TEST(ParseJson, KeepsTypesAndOrder) {
 
 TEST(ParseJson, KeepsIntegersOfAnyLength) {
   EXPECT_EQ(*parse_json("9223372036854775807")->as_int(), std::numeric_limits<std::int64_t>::max());
-  EXPECT_EQ(*parse_json("-9223372036854775808")->as_int(), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(*parse_json("-9223372036854775808")->as_int(),
+            std::numeric_limits<std::int64_t>::min());
   EXPECT_EQ(parse_json("9223372036854775808")->as_big_integer()->digits, "9223372036854775808");
   EXPECT_EQ(one_line("[-123456789012345678901234567890, -0]"),
             "[-123456789012345678901234567890, 0]");
@@ -68,7 +69,8 @@ TEST(ParseJson, KeepsLoneSurrogates) {
 
 TEST(ParseJson, NamesLineAndColumnOfErrors) {
   EXPECT_EQ(error_of(""), "line 1 column 1: the text ends; expected a value");
-  EXPECT_EQ(error_of("{\"a\": 1,\n  b}"), "line 2 column 3: expected a key in double quotes, got 'b'");
+  EXPECT_EQ(error_of("{\"a\": 1,\n  b}"),
+            "line 2 column 3: expected a key in double quotes, got 'b'");
   EXPECT_EQ(error_of("[1 2]"), "line 1 column 4: expected ',' or ']', got '2'");
   EXPECT_EQ(error_of("{\"a\" 1}"), "line 1 column 6: expected ':', got '1'");
   EXPECT_EQ(error_of("{\"a\":1,}"), "line 1 column 8: expected a key in double quotes, got '}'");
@@ -100,8 +102,8 @@ TEST(ParseJson, RefusesDamagedStringsAndNumbers) {
 TEST(ParseJson, RefusesDuplicateKeys) {
   EXPECT_EQ(error_of("{\"a\": 1,\n \"b\": {\"a\": 1},\n \"\\u0061\": 2}"),
             "line 3 column 2: the key 'a' appears twice in one object");
-  const auto last = parse_json(R"({"a": 1, "b": 2, "a": 3, "c": 4, "b": 5})",
-                               {.refuse_duplicate_keys = false});
+  const auto last =
+      parse_json(R"({"a": 1, "b": 2, "a": 3, "c": 4, "b": 5})", {.refuse_duplicate_keys = false});
   ASSERT_TRUE(last);
   EXPECT_EQ(dump_json(*last, {.indent = -1}), R"({"a": 3, "b": 5, "c": 4})");
 }
@@ -112,7 +114,8 @@ TEST(ParseJson, HoldsItsLimits) {
   };
   EXPECT_TRUE(parse_json(nested(64)));
   EXPECT_EQ(error_of(nested(65)), "line 1 column 65: nested deeper than 64 levels");
-  EXPECT_EQ(error_of(std::string(10'000'000, '[')), "line 1 column 65: nested deeper than 64 levels");
+  EXPECT_EQ(error_of(std::string(10'000'000, '[')),
+            "line 1 column 65: nested deeper than 64 levels");
   EXPECT_TRUE(parse_json(std::string(400, '1')));
   EXPECT_EQ(error_of(std::string(1'000'000, '1')),
             "line 1 column 1: a number of 1000000 characters; at most 400 are read");
@@ -137,7 +140,8 @@ TEST(ParseJson, IgnoresTheLocale) {
 }
 
 TEST(DumpJson, MatchesPythonsLayout) {
-  const std::string text = R"({"b": [], "a": {"d": 1, "c": [1, {}]}, "e": "\"\\\b\f\n\r\té\u007f/"})";
+  const std::string text =
+      R"({"b": [], "a": {"d": 1, "c": [1, {}]}, "e": "\"\\\b\f\n\r\té\u007f/"})";
   EXPECT_EQ(dump_json(*parse_json(text), {.sort_keys = true}), R"({
     "a": {
         "d": 1,
@@ -181,14 +185,16 @@ TEST(PythonFloat, MatchesRepr) {
   EXPECT_EQ(python_float(1.7976931348623157e308), "1.7976931348623157e+308");
 }
 
-// Thousands of documents, sound and damaged, against Python's own json module and mlx-lm's two functions.
+// Thousands of documents, sound and damaged, against Python's own json module and mlx-lm's two
+// functions.
 TEST(Json, AgreesWithPython) {
   constexpr int kDocuments = 6000;
   const TempFolder folder;
   const std::string records_path = (folder / "records").string();
   const std::string script = MLXMILL_SOURCE_DIR "/tests/formats/json_oracle.py";
   if (!run_python(plain_python(), {"-c", "import json"})) GTEST_SKIP() << "no python3";
-  ASSERT_TRUE(run_python(plain_python(), {script, "20260801", std::to_string(kDocuments), records_path}));
+  ASSERT_TRUE(
+      run_python(plain_python(), {script, "20260801", std::to_string(kDocuments), records_path}));
   const std::string records = read_file(records_path);
   std::size_t pos = 0;
   const auto take = [&] {
@@ -207,8 +213,8 @@ TEST(Json, AgreesWithPython) {
     const bool twice = take() == "twice";
     const auto strict = parse_json(document);
     const auto value = parse_json(document, {.refuse_duplicate_keys = false});
-    ASSERT_EQ(value.has_value(), !expected.empty())
-        << document << '\n' << (value ? "" : value.error().message());
+    ASSERT_EQ(value.has_value(), !expected.empty()) << document << '\n'
+                                                    << (value ? "" : value.error().message());
     EXPECT_EQ(strict.has_value(), value.has_value() && !twice) << document;
     refused += !value;
     twice_count += twice;

@@ -20,7 +20,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 CardFacts sample_facts() {
-  return {"Qwen3-8B-4bit", "Qwen/Qwen3-8B", "mlxmill 0.1.0", "mlxmill convert Qwen/Qwen3-8B --bits 4",
+  return {"Qwen3-8B-4bit",
+          "Qwen/Qwen3-8B",
+          "mlxmill 0.1.0",
+          "mlxmill convert Qwen/Qwen3-8B --bits 4",
           {{"bits per weight", "4.501"}, {"a|b", "c\nd"}}};
 }
 
@@ -30,21 +33,26 @@ std::string front_matter_of(std::string_view source, const CardFacts& facts = sa
 }
 
 TEST(ModelCard, KeepsTheSourcesFrontMatter) {
-  EXPECT_EQ(front_matter_of("---\nlicense: apache-2.0  # really\nlicense_link: https://x.y/z#a\n"
-                            "language:\n- en\n- 'no'\nlibrary_name: transformers\ntags: [chat, \"a, b\"]\n"
-                            "pipeline_tag: image-text-to-text\nbase_model:\n  - Qwen/Qwen3-8B-Base\n"
-                            "extra_gated_prompt: |\n  Terms:\n\n    1. one\nquantized_by: x\n---\n# Qwen\n"),
-            "---\nlicense: apache-2.0  # really\nlicense_link: https://x.y/z#a\nlanguage:\n- en\n- 'no'\n"
-            "extra_gated_prompt: |\n  Terms:\n\n    1. one\nbase_model: Qwen/Qwen3-8B\nlibrary_name: mlx\n"
-            "pipeline_tag: text-generation\ntags:\n- chat\n- \"a, b\"\n- mlx\n---\n");
+  EXPECT_EQ(
+      front_matter_of(
+          "---\nlicense: apache-2.0  # really\nlicense_link: https://x.y/z#a\n"
+          "language:\n- en\n- 'no'\nlibrary_name: transformers\ntags: [chat, \"a, b\"]\n"
+          "pipeline_tag: image-text-to-text\nbase_model:\n  - Qwen/Qwen3-8B-Base\n"
+          "extra_gated_prompt: |\n  Terms:\n\n    1. one\nquantized_by: x\n---\n# Qwen\n"),
+      "---\nlicense: apache-2.0  # really\nlicense_link: https://x.y/z#a\nlanguage:\n- en\n- 'no'\n"
+      "extra_gated_prompt: |\n  Terms:\n\n    1. one\nbase_model: Qwen/Qwen3-8B\nlibrary_name: "
+      "mlx\n"
+      "pipeline_tag: text-generation\ntags:\n- chat\n- \"a, b\"\n- mlx\n---\n");
 }
 
 TEST(ModelCard, AddsTheTagOnce) {
-  EXPECT_THAT(front_matter_of("---\ntags:\n  - mlx\n  - \"chat\"\n---\n"), HasSubstr("tags:\n- mlx\n- chat\n---\n"));
+  EXPECT_THAT(front_matter_of("---\ntags:\n  - mlx\n  - \"chat\"\n---\n"),
+              HasSubstr("tags:\n- mlx\n- chat\n---\n"));
   EXPECT_THAT(front_matter_of("---\ntags: []\n---\n"), HasSubstr("tags:\n- mlx\n---\n"));
   EXPECT_THAT(front_matter_of("---\ntags:\n---\n"), HasSubstr("tags:\n- mlx\n---\n"));
   EXPECT_THAT(front_matter_of("---\ntags: chat\n---\n"), HasSubstr("tags:\n- chat\n- mlx\n---\n"));
-  EXPECT_THAT(front_matter_of("---\ntags: [\n  a,\n\"b\"\n]\n---\n"), HasSubstr("tags:\n- a\n- b\n- mlx\n---\n"));
+  EXPECT_THAT(front_matter_of("---\ntags: [\n  a,\n\"b\"\n]\n---\n"),
+              HasSubstr("tags:\n- a\n- b\n- mlx\n---\n"));
 }
 
 TEST(ModelCard, KeepsTheSourcesBaseModelWhenItHasNoName) {
@@ -55,13 +63,17 @@ TEST(ModelCard, KeepsTheSourcesBaseModelWhenItHasNoName) {
   facts.base_model = "/home/me/my model";
   EXPECT_THAT(front_matter_of(source, facts), HasSubstr("base_model: [a/b]\n"));
   EXPECT_THAT(front_matter_of("", facts), Not(HasSubstr("base_model")));
-  EXPECT_THAT(make_model_card(facts, ""), HasSubstr("made from /home/me/my model with mlxmill 0.1.0"));
+  EXPECT_THAT(make_model_card(facts, ""),
+              HasSubstr("made from /home/me/my model with mlxmill 0.1.0"));
 }
 
 TEST(ModelCard, SaysWhatAndHow) {
   const std::string card = make_model_card(sample_facts(), "");
-  EXPECT_THAT(card, HasSubstr("# Qwen3-8B-4bit\n\nAn MLX model made from [Qwen/Qwen3-8B](https://huggingface.co/"
-                              "Qwen/Qwen3-8B) with mlxmill 0.1.0:\n\n```bash\nmlxmill convert Qwen/Qwen3-8B --bits 4\n```\n"));
+  EXPECT_THAT(
+      card,
+      HasSubstr("# Qwen3-8B-4bit\n\nAn MLX model made from [Qwen/Qwen3-8B](https://huggingface.co/"
+                "Qwen/Qwen3-8B) with mlxmill 0.1.0:\n\n```bash\nmlxmill convert Qwen/Qwen3-8B "
+                "--bits 4\n```\n"));
   EXPECT_THAT(card, HasSubstr("| bits per weight | 4.501 |\n| a\\|b | c d |\n"));
   EXPECT_THAT(card, HasSubstr("mlx_lm.generate --model Qwen3-8B-4bit --prompt \"Hello\"\n"));
   EXPECT_THAT(card, HasSubstr("model, tokenizer = load(\"Qwen3-8B-4bit\")\n"));
@@ -79,46 +91,93 @@ TEST(ModelCard, QuotesHostileNames) {
 
 TEST(ModelCard, SurvivesOddCards) {
   const std::string plain = front_matter_of("");
-  for (const std::string& odd :
-       {std::string("# no front matter\n---\nlicense: mit\n---\n"), std::string("---\nlicense: mit\n"), std::string("---"),
-        std::string("---\n---\n"), std::string("--- x\nlicense: mit\n---\n"), std::string("---\nlicense: 'mit\n---\n"),
-        std::string("---\nlicense: a: b\n---\n"), std::string("---\nlicense: &a mit\n---\n"),
-        std::string("---\nlicense: *a\n---\n"), std::string("---\nlicense: !!python/object:os.system x\n---\n"),
-        std::string("---\n\tlicense: mit\n---\n"), std::string("---\nlicense:\tmit\n---\n"),
-        std::string("---\nlicense: m\0it\n---\n", 24), std::string("---\nlicense: \xFF\n---\n"),
-        std::string("---\nmodel-index:\n- name: x\n---\n"), std::string("---\n- a\n- b\n---\n"),
-        std::string("---\nno: 1\n---\n"), std::string("---\nlanguage:\n  - en\n - fr\n---\n"),
-        std::string("---\n? a\n: b\n---\n"), "---\n" + std::string(2'000'000, 'a') + "\n---\n",
-        std::string(10'000'000, '-'), std::string(10'000'000, '\n'), "---\na: " + std::string(900'000, '[') + "\n---\n"}) {
+  for (const std::string& odd : {std::string("# no front matter\n---\nlicense: mit\n---\n"),
+                                 std::string("---\nlicense: mit\n"),
+                                 std::string("---"),
+                                 std::string("---\n---\n"),
+                                 std::string("--- x\nlicense: mit\n---\n"),
+                                 std::string("---\nlicense: 'mit\n---\n"),
+                                 std::string("---\nlicense: a: b\n---\n"),
+                                 std::string("---\nlicense: &a mit\n---\n"),
+                                 std::string("---\nlicense: *a\n---\n"),
+                                 std::string("---\nlicense: !!python/object:os.system x\n---\n"),
+                                 std::string("---\n\tlicense: mit\n---\n"),
+                                 std::string("---\nlicense:\tmit\n---\n"),
+                                 std::string("---\nlicense: m\0it\n---\n", 22),
+                                 std::string("---\nlicense: \xFF\n---\n"),
+                                 std::string("---\nmodel-index:\n- name: x\n---\n"),
+                                 std::string("---\n- a\n- b\n---\n"),
+                                 std::string("---\nno: 1\n---\n"),
+                                 std::string("---\nlanguage:\n  - en\n - fr\n---\n"),
+                                 std::string("---\n? a\n: b\n---\n"),
+                                 "---\n" + std::string(2'000'000, 'a') + "\n---\n",
+                                 std::string(10'000'000, '-'),
+                                 std::string(10'000'000, '\n'),
+                                 "---\na: " + std::string(900'000, '[') + "\n---\n"}) {
     EXPECT_EQ(front_matter_of(odd), plain) << odd.substr(0, 60);
   }
-  EXPECT_THAT(front_matter_of("\xEF\xBB\xBF---\r\nlicense: mit\r\ntags:\r\n- a\r\n---\r\nbody\r\n---\r\n"),
-              HasSubstr("---\nlicense: mit\nbase_model"));
-  EXPECT_THAT(front_matter_of("---\nlicense: mit\n---\n" + std::string(10'000'000, 'x')), HasSubstr("license: mit\n"));
-  EXPECT_THAT(front_matter_of("---\nlicense: mit\nlicense: gpl\n---\n"), HasSubstr("license: mit\nbase_model"));
+  EXPECT_THAT(
+      front_matter_of("\xEF\xBB\xBF---\r\nlicense: mit\r\ntags:\r\n- a\r\n---\r\nbody\r\n---\r\n"),
+      HasSubstr("---\nlicense: mit\nbase_model"));
+  EXPECT_THAT(front_matter_of("---\nlicense: mit\n---\n" + std::string(10'000'000, 'x')),
+              HasSubstr("license: mit\n"));
+  EXPECT_THAT(front_matter_of("---\nlicense: mit\nlicense: gpl\n---\n"),
+              HasSubstr("license: mit\nbase_model"));
 }
 
 TEST(CardScalar, ReadsScalarsOnly) {
-  const std::string card = "---\na: x  # c\nb: \"q \\\" # z\"\nc: 'it''s'\nd:\n- x\ne: [x]\nf:\ng: |\n  x\nh: #c\n---\ni: x\n";
+  const std::string card =
+      "---\na: x  # c\nb: \"q \\\" # z\"\nc: 'it''s'\nd:\n- x\ne: [x]\nf:\ng: |\n  x\nh: "
+      "#c\n---\ni: x\n";
   EXPECT_EQ(card_scalar(card, "a"), "x");
   EXPECT_EQ(card_scalar(card, "b"), "q \" # z");
   EXPECT_EQ(card_scalar(card, "c"), "it's");
-  for (const char* key : {"d", "e", "f", "g", "h", "i", "absent"}) EXPECT_FALSE(card_scalar(card, key)) << key;
+  for (const char* key : {"d", "e", "f", "g", "h", "i", "absent"})
+    EXPECT_FALSE(card_scalar(card, key)) << key;
 }
 
 TEST(YamlCheck, KnowsTheSimplePart) {
   for (const char* simple :
-       {"a: b\n", "a:\n", "a: \"x: y # z\"\n", "a: 'it''s' # c\n", "a: [b, 'c, d', \"e\"]\n", "a: []\n", "a: [b,]\n",
-        "a:\n- b\n- c\n", "a:\n  - b\n\n  # c\n  - d\n", "a: |\n  b: [\n\n   'c\n", "a: >-\n  b\n",
-        "a: b\n  c d\n", "a:\n  b: c\n  d:\n    e: f\n", "a:\n- b: c\n  d: e\n- b: f\n", "a: \"b\n  c\"\n", "a:\n  First Name: text\n",
+       {"a: b\n", "a:\n", "a: \"x: y # z\"\n", "a: 'it''s' # c\n", "a: [b, 'c, d', \"e\"]\n",
+        "a: []\n", "a: [b,]\n", "a:\n- b\n- c\n", "a:\n  - b\n\n  # c\n  - d\n",
+        "a: |\n  b: [\n\n   'c\n", "a: >-\n  b\n", "a: b\n  c d\n", "a:\n  b: c\n  d:\n    e: f\n",
+        "a:\n- b: c\n  d: e\n- b: f\n", "a: \"b\n  c\"\n", "a:\n  First Name: text\n",
         "a: https://b.c/d#e\n", "a: b#c\n", "a: -1\n"}) {
     EXPECT_TRUE(is_simple_yaml_entry(simple)) << simple;
   }
-  for (const char* other :
-       {"", "a\n", "- a\n", "a: b: c\n", "a: 'b\n", "a: 'b' c\n", "a: [b\n", "a: [b]]\n", "a: [,]\n", "a: {b: c}\n", "a: &b c\n",
-        "a: *b\n", "a: !b c\n", "a: @b\n", "a: `b\n", "a: %b\n", "a: b\n- c\n", "a:\n  - b\n - c\n", "a: b\n  c: d\n",
-        "a:\n    b: c\n  d: e\n", "a: |\n  b\n c\n", "a: |x\n  b\n", "a: b\n  # c\n  d\n", "a: \tb\n", "a: \"\\q\"\n", "a: b\nc\n",
-        "a:\n- b: c\n d: e\n", "a: - b\n", "a: ? b\n", "a:\n- - b\n", "a: b\n---\n", "a: b:\n", "a:\n  b: c\n  b: d\n"}) {
+  for (const char* other : {"",
+                            "a\n",
+                            "- a\n",
+                            "a: b: c\n",
+                            "a: 'b\n",
+                            "a: 'b' c\n",
+                            "a: [b\n",
+                            "a: [b]]\n",
+                            "a: [,]\n",
+                            "a: {b: c}\n",
+                            "a: &b c\n",
+                            "a: *b\n",
+                            "a: !b c\n",
+                            "a: @b\n",
+                            "a: `b\n",
+                            "a: %b\n",
+                            "a: b\n- c\n",
+                            "a:\n  - b\n - c\n",
+                            "a: b\n  c: d\n",
+                            "a:\n    b: c\n  d: e\n",
+                            "a: |\n  b\n c\n",
+                            "a: |x\n  b\n",
+                            "a: b\n  # c\n  d\n",
+                            "a: \tb\n",
+                            "a: \"\\q\"\n",
+                            "a: b\nc\n",
+                            "a:\n- b: c\n d: e\n",
+                            "a: - b\n",
+                            "a: ? b\n",
+                            "a:\n- - b\n",
+                            "a: b\n---\n",
+                            "a: b:\n",
+                            "a:\n  b: c\n  b: d\n"}) {
     EXPECT_FALSE(is_simple_yaml_entry(other)) << other;
   }
 }
@@ -131,15 +190,19 @@ TEST(YamlString, QuotesWhatYamlWouldReadOtherwise) {
   EXPECT_EQ(yaml_string("a\"\n\xC3\xA9\xFF"), "\"a\\\"\\x0A\xC3\xA9\\uFFFD\"");
 }
 
-// huggingface_hub loads every card that can come out, from sound sources and from thousands of damaged ones.
+// huggingface_hub loads every card that can come out, from sound sources and from thousands of
+// damaged ones.
 TEST(ModelCard, LoadsInHuggingfaceHub) {
   const std::string python = python_with("import huggingface_hub, yaml");
   if (python.empty()) GTEST_SKIP() << "MLXMILL_PYTHON names no interpreter with huggingface_hub";
   const TempFolder folder;
   const std::string source =
-      "---\nlicense: other\nlicense_name: 'x'\nlicense_link: LICENSE\nlanguage:\n- en\n- \"no\"\ntags: [a, 'b c']\n"
-      "datasets:\n  - x/y\nwidget:\n- text: \"hi: there\"\n  example_title: it's\nextra_gated_fields:\n  Name: text\n"
-      "  Country: country\nextra_gated_prompt: >-\n  some\n  text\nmodel-index:\n- name: x\n---\n# body\n";
+      "---\nlicense: other\nlicense_name: 'x'\nlicense_link: LICENSE\nlanguage:\n- en\n- "
+      "\"no\"\ntags: [a, 'b c']\n"
+      "datasets:\n  - x/y\nwidget:\n- text: \"hi: there\"\n  example_title: "
+      "it's\nextra_gated_fields:\n  Name: text\n"
+      "  Country: country\nextra_gated_prompt: >-\n  some\n  text\nmodel-index:\n- name: x\n---\n# "
+      "body\n";
   put(folder, "sound.md", make_model_card(sample_facts(), source));
   std::uint32_t state = 1;
   const auto random = [&](std::size_t below) {
@@ -159,7 +222,8 @@ TEST(ModelCard, LoadsInHuggingfaceHub) {
     }
     put(folder, "damaged-" + std::to_string(i) + ".md", make_model_card(sample_facts(), damaged));
   }
-  EXPECT_TRUE(run_python(python, {MLXMILL_SOURCE_DIR "/tests/formats/model_card_oracle.py", folder.path().string()}));
+  EXPECT_TRUE(run_python(
+      python, {MLXMILL_SOURCE_DIR "/tests/formats/model_card_oracle.py", folder.path().string()}));
 }
 
 }  // namespace

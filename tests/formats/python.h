@@ -20,7 +20,8 @@ inline bool run_python(const std::string& python, const std::vector<std::string>
   return std::system(("'" + python + "'" + command).c_str()) == 0;
 }
 
-/// MLXMILL_PYTHON when it is set and has these modules ("import mlx.core, safetensors"); else empty.
+/// MLXMILL_PYTHON when it is set and has these modules ("import mlx.core, safetensors"); else
+/// empty.
 inline std::string python_with(const std::string& imports) {
   const char* named = std::getenv("MLXMILL_PYTHON");
   if (!named || !run_python(named, {"-c", imports})) return {};

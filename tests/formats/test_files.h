@@ -20,7 +20,8 @@ inline std::filesystem::path put(const TempFolder& folder, const std::string& na
 }
 
 /// `text` with every occurrence of a path replaced: takes the temporary folder out of messages.
-inline std::string replaced(std::string text, const std::filesystem::path& path, std::string_view to) {
+inline std::string replaced(std::string text, const std::filesystem::path& path,
+                            std::string_view to) {
   const std::string from = path.string();
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
     text.replace(at, from.size(), to);

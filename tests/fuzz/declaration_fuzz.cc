@@ -1,4 +1,5 @@
-// Any bytes as a declaration, applied to a tiny config and checkpoint: errors are fine, crashes are not.
+// Any bytes as a declaration, applied to a tiny config and checkpoint: errors are fine, crashes are
+// not.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

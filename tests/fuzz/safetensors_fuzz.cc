@@ -29,7 +29,8 @@ void check_cover(const mlxmill::formats::SafetensorsHeader& header) {
 // What was read can be written, and reads back the same.
 void check_round_trip(const mlxmill::formats::SafetensorsHeader& header) {
   std::vector<mlxmill::formats::TensorToWrite> tensors;
-  for (const auto& tensor : header.tensors) tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+  for (const auto& tensor : header.tensors)
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
   const auto layout = mlxmill::formats::lay_out_safetensors(tensors, header.metadata);
   require(layout.has_value());
   const auto again = mlxmill::formats::parse_safetensors_header(
@@ -44,7 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // The first byte says how much data follows the header.
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const auto header = mlxmill::formats::parse_safetensors_header(text, 8 + text.size() + data[0], "f");
+  const auto header =
+      mlxmill::formats::parse_safetensors_header(text, 8 + text.size() + data[0], "f");
   if (header) {
     check_cover(*header);
     check_round_trip(*header);

@@ -53,7 +53,8 @@ TEST(File, GrowsWithZerosOnResize) {
   auto file = File::open_write(folder / "f");
   ASSERT_TRUE(file && file->resize(3));
   EXPECT_EQ(read_file(folder / "f"), std::string(3, '\0'));
-  EXPECT_EQ(file->resize(std::numeric_limits<std::uint64_t>::max()).error().code(), Code::kInternal);
+  EXPECT_EQ(file->resize(std::numeric_limits<std::uint64_t>::max()).error().code(),
+            Code::kInternal);
 }
 
 TEST(File, MovesItsDescriptor) {
@@ -118,8 +119,9 @@ TEST(File, ReportsFullDisk) {
   const Status status = file->write_at(0, bytes_of("x"));
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code(), Code::kNoSpace);
-  EXPECT_EQ(status.error().message(),
-            "/dev/full: cannot write: No space left on device; free some space or choose another disk");
+  EXPECT_EQ(
+      status.error().message(),
+      "/dev/full: cannot write: No space left on device; free some space or choose another disk");
 }
 
 TEST(File, ServesSeveralThreads) {
@@ -131,7 +133,8 @@ TEST(File, ServesSeveralThreads) {
     threads.emplace_back([&, i] {
       const std::string block(1000, static_cast<char>('a' + i));
       for (std::uint64_t k = 0; k < 50; ++k) {
-        EXPECT_TRUE(file->write_at((k * 4 + static_cast<std::uint64_t>(i)) * 1000, bytes_of(block)));
+        EXPECT_TRUE(
+            file->write_at((k * 4 + static_cast<std::uint64_t>(i)) * 1000, bytes_of(block)));
       }
     });
   }
