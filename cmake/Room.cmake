@@ -35,4 +35,8 @@ function(mlxmill_warnings target)
                                              -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${MLXMILL_SANITIZE})
   endif()
+  if(MLXMILL_BUILD_FUZZ)
+    # Coverage for libFuzzer in everything a fuzz target calls.
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()

@@ -45,9 +45,8 @@ void Catalogue::add(Declaration declaration) {
 Result<Declaration> Catalogue::find(const base::Value& config) const {
   const base::Value* model_type = config.find("model_type");
   if (!model_type || !model_type->as_string()) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("model_type is {}; expected a string",
-                             model_type ? model_type->type_name() : "missing"))
+    return Error(Code::kInvalidInput, fmt::format("model_type is {}; expected a string",
+                                                  model_type ? model_type->type_name() : "missing"))
         .at("config.json");
   }
   const std::string& type = *model_type->as_string();

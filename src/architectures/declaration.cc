@@ -58,8 +58,7 @@ const std::vector<std::string>& Declaration::architecture_names() const {
 Result<Layout> Declaration::apply(const base::Value& config,
                                   std::span<const SourceTensor> tensors) const {
   if (!config.as_object()) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("expected an object, got {}", config.type_name()))
+    return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
   }
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of(tensors));

@@ -2,14 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <tuple>
-#include <toml++/toml.h>
 
 namespace mlxmill::architectures {
 namespace {
 
-// A declaration is a page of text; the limit keeps a file given by mistake from being parsed at all.
+// A declaration is a page of text; the limit keeps a file given by mistake from being parsed at
+// all.
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 
 Result<Node> convert(const toml::node& node, std::string_view file_name);
@@ -84,9 +85,18 @@ std::string_view Node::type_name() const {
 
 Result<Node> parse_document(std::string_view text, std::string_view file_name) {
   if (text.size() > kMaxFileBytes) {
-    return error_at(file_name, 1,
-                    fmt::format("the file has {} bytes; expected at most {}", text.size(),
-                                kMaxFileBytes));
+    return error_at(
+        file_name, 1,
+        fmt::format("the file has {} bytes; expected at most {}", text.size(), kMaxFileBytes));
+  }
+  // toml++ 3.3.0 reaches undefined behaviour on some other characters (marzer/tomlplusplus#190).
+  const auto odd = std::find_if(text.begin(), text.end(),
+                                [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+  if (odd != text.end()) {
+    const auto line = 1 + std::count(text.begin(), odd, '\n');
+    return error_at(file_name, static_cast<std::uint32_t>(line),
+                    fmt::format("byte {:#04x} is not ASCII; expected a declaration in ASCII",
+                                static_cast<unsigned char>(*odd)));
   }
   const toml::parse_result parsed = toml::parse(text, file_name);
   if (!parsed) {
@@ -112,8 +122,8 @@ Result<std::optional<std::string>> TableReader::string(std::string_view key) {
   const Node* node = find(key);
   if (!node) return std::optional<std::string>();
   if (const std::string* text = node->as_string()) return std::optional<std::string>(*text);
-  return error(*node, fmt::format("{} is wrong; expected a string, got {}", key,
-                                  node->type_name()));
+  return error(*node,
+               fmt::format("{} is wrong; expected a string, got {}", key, node->type_name()));
 }
 
 Result<std::vector<std::string>> TableReader::strings(std::string_view key) {
@@ -127,8 +137,8 @@ Result<std::vector<std::string>> TableReader::strings(std::string_view key) {
   if (const Node::Items* items = node->as_array()) {
     for (const Node& item : *items) {
       if (!item.as_string()) {
-        return error(item, fmt::format("{} is wrong; expected strings, got {}", key,
-                                       item.type_name()));
+        return error(item,
+                     fmt::format("{} is wrong; expected strings, got {}", key, item.type_name()));
       }
       result.push_back(*item.as_string());
     }

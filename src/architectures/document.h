@@ -39,7 +39,8 @@ struct Entry {
   Node value;
 };
 
-/// Parses TOML. Errors: kInvalidInput at `file:line` for bad TOML and for dates, which no declaration holds.
+/// Parses TOML in ASCII. Errors: kInvalidInput at `file:line` for bad TOML, other characters, and
+/// dates, which no declaration holds.
 Result<Node> parse_document(std::string_view text, std::string_view file_name);
 
 /// Reads the entries of one table by name and notices those nobody asked for.
@@ -76,6 +77,7 @@ Error error_at(std::string_view file_name, std::uint32_t line, std::string_view 
 std::string quoted(std::string_view text);
 
 /// The candidate with the smallest edit distance to `word`, when it is near enough to be meant.
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+std::optional<std::string> nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
 
 }  // namespace mlxmill::architectures

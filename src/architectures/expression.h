@@ -41,9 +41,11 @@ class Environment {
 
 /// A parsed expression. Threads: immutable; copies share the tree.
 ///
-/// Values are those of JSON. `and`, `or` and conditions use Python's idea of truth and yield an operand;
-/// `//` and `%` round down as Python's; `/` of integers must be exact; `a ?? b` is b when a is absent or null.
-/// Errors: kInvalidInput naming the expression, the part of it and the type that was found.
+/// Values are those of JSON. `and`, `or` and conditions use Python's idea of truth and yield an
+/// operand;
+/// `//` and `%` round down as Python's; `/` of integers must be exact; `a ?? b` is b when a is
+/// absent or null. Errors: kInvalidInput naming the expression, the part of it and the type that
+/// was found.
 class Expression {
  public:
   struct Tree;

@@ -60,7 +60,8 @@ class Evaluator {
   }
 
   Error error(std::string_view what) const {
-    return error_at(tree_.file_name, tree_.line, fmt::format("in {}: {}", quoted(tree_.text), what));
+    return error_at(tree_.file_name, tree_.line,
+                    fmt::format("in {}: {}", quoted(tree_.text), what));
   }
 
   /// "head_dim is a string; expected a number".
@@ -71,7 +72,8 @@ class Evaluator {
     if (got.as_big_integer()) {
       return error(fmt::format("{} is an integer beyond 64 bits; expected {}", part, expected));
     }
-    return error(fmt::format("{} is {}; expected {}", part, got.type_name(), expected));
+    const std::string_view type = got.as_float() ? "a float" : got.type_name();
+    return error(fmt::format("{} is {}; expected {}", part, type, expected));
   }
 
  private:
@@ -79,12 +81,17 @@ class Evaluator {
     if (!environment_.spend(1)) return error("it takes too many steps to work out");
     const Tree::Node& node = tree_.nodes[index];
     switch (node.op) {
-      case Op::kLiteral: return Operand(&node.literal);
-      case Op::kName: return environment_.name(node.path);
-      case Op::kList: return list(node);
-      case Op::kCall: return call(node);
+      case Op::kLiteral:
+        return Operand(&node.literal);
+      case Op::kName:
+        return environment_.name(node.path);
+      case Op::kList:
+        return list(node);
+      case Op::kCall:
+        return call(node);
       case Op::kAnd:
-      case Op::kOr: return logic(node);
+      case Op::kOr:
+        return logic(node);
       case Op::kCoalesce: {
         MLXMILL_ASSIGN(Operand left, operand(node.operands[0]));
         if (!left.absent() && !left.value().is_null()) return left;
@@ -102,7 +109,8 @@ class Evaluator {
         MLXMILL_ASSIGN(const Operand inner, value(node.operands[0]));
         return arithmetic(node, Op::kSubtract, Value(0), inner.value());
       }
-      default: break;
+      default:
+        break;
     }
     MLXMILL_ASSIGN(const Operand left, value(node.operands[0]));
     MLXMILL_ASSIGN(const Operand right, value(node.operands[1]));
@@ -139,22 +147,29 @@ class Evaluator {
     MLXMILL_ASSIGN(const Operand second, value(node.operands[1]));
     const std::string* other = second.value().as_string();
     if (!other) return wrong_type(node.operands[1], second.value(), "a string");
-    return Operand(Value(node.path[0] == "starts_with" ? text->starts_with(*other)
-                                                       : text->ends_with(*other)));
+    return Operand(
+        Value(node.path[0] == "starts_with" ? text->starts_with(*other) : text->ends_with(*other)));
   }
 
   Result<Operand> combine(const Tree::Node& node, const Value& a, const Value& b) {
     switch (node.op) {
-      case Op::kEqual: return Operand(Value(equal(a, b)));
-      case Op::kNotEqual: return Operand(Value(!equal(a, b)));
-      case Op::kIn: return contains(node, a, b, true);
-      case Op::kNotIn: return contains(node, a, b, false);
-      case Op::kIndex: return index(node, a, b);
+      case Op::kEqual:
+        return Operand(Value(equal(a, b)));
+      case Op::kNotEqual:
+        return Operand(Value(!equal(a, b)));
+      case Op::kIn:
+        return contains(node, a, b, true);
+      case Op::kNotIn:
+        return contains(node, a, b, false);
+      case Op::kIndex:
+        return index(node, a, b);
       case Op::kLess:
       case Op::kLessEqual:
       case Op::kGreater:
-      case Op::kGreaterEqual: return compare(node, a, b);
-      default: return arithmetic(node, node.op, a, b);
+      case Op::kGreaterEqual:
+        return compare(node, a, b);
+      default:
+        return arithmetic(node, node.op, a, b);
     }
   }
 
@@ -164,7 +179,8 @@ class Evaluator {
       if (!environment_.spend(static_cast<std::int64_t>(array->size()))) {
         return error("it takes too many steps to work out");
       }
-      found = std::any_of(array->begin(), array->end(), [&](const Value& v) { return equal(a, v); });
+      found =
+          std::any_of(array->begin(), array->end(), [&](const Value& v) { return equal(a, v); });
     } else if (b.as_string() && a.as_string()) {
       found = b.as_string()->find(*a.as_string()) != std::string::npos;
     } else {
@@ -204,10 +220,14 @@ class Evaluator {
       order = *x < *y ? -1 : *x > *y;
     }
     switch (node.op) {
-      case Op::kLess: return Operand(Value(order < 0));
-      case Op::kLessEqual: return Operand(Value(order <= 0));
-      case Op::kGreater: return Operand(Value(order > 0));
-      default: return Operand(Value(order >= 0));
+      case Op::kLess:
+        return Operand(Value(order < 0));
+      case Op::kLessEqual:
+        return Operand(Value(order <= 0));
+      case Op::kGreater:
+        return Operand(Value(order > 0));
+      default:
+        return Operand(Value(order >= 0));
     }
   }
 
@@ -228,12 +248,24 @@ class Evaluator {
     if (a.as_int() && b.as_int()) return integers(op, *a.as_int(), *b.as_int());
     double result = 0;
     switch (op) {
-      case Op::kAdd: result = *x + *y; break;
-      case Op::kSubtract: result = *x - *y; break;
-      case Op::kMultiply: result = *x * *y; break;
-      case Op::kDivide: result = *x / *y; break;
-      case Op::kFloorDivide: result = std::floor(*x / *y); break;
-      default: result = *x - std::floor(*x / *y) * *y; break;
+      case Op::kAdd:
+        result = *x + *y;
+        break;
+      case Op::kSubtract:
+        result = *x - *y;
+        break;
+      case Op::kMultiply:
+        result = *x * *y;
+        break;
+      case Op::kDivide:
+        result = *x / *y;
+        break;
+      case Op::kFloorDivide:
+        result = std::floor(*x / *y);
+        break;
+      default:
+        result = *x - std::floor(*x / *y) * *y;
+        break;
     }
     return Operand(Value(result));
   }
@@ -242,9 +274,15 @@ class Evaluator {
     std::int64_t result = 0;
     bool overflow = false;
     switch (op) {
-      case Op::kAdd: overflow = __builtin_add_overflow(x, y, &result); break;
-      case Op::kSubtract: overflow = __builtin_sub_overflow(x, y, &result); break;
-      case Op::kMultiply: overflow = __builtin_mul_overflow(x, y, &result); break;
+      case Op::kAdd:
+        overflow = __builtin_add_overflow(x, y, &result);
+        break;
+      case Op::kSubtract:
+        overflow = __builtin_sub_overflow(x, y, &result);
+        break;
+      case Op::kMultiply:
+        overflow = __builtin_mul_overflow(x, y, &result);
+        break;
       default:
         overflow = x == std::numeric_limits<std::int64_t>::min() && y == -1;
         if (overflow) break;

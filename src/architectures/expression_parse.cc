@@ -25,13 +25,14 @@ struct Operator {
   Op op;
 };
 
-/// Binary operators from the loosest level to the tightest. Within a level the longer spelling comes first.
+/// Binary operators from the loosest level to the tightest. Within a level the longer spelling
+/// comes first.
 constexpr std::array kOr{Operator{"or", Op::kOr}};
 constexpr std::array kAnd{Operator{"and", Op::kAnd}};
-constexpr std::array kCompare{
-    Operator{"==", Op::kEqual},        Operator{"!=", Op::kNotEqual}, Operator{"<=", Op::kLessEqual},
-    Operator{">=", Op::kGreaterEqual}, Operator{"<", Op::kLess},      Operator{">", Op::kGreater},
-    Operator{"not in", Op::kNotIn},    Operator{"in", Op::kIn}};
+constexpr std::array kCompare{Operator{"==", Op::kEqual},     Operator{"!=", Op::kNotEqual},
+                              Operator{"<=", Op::kLessEqual}, Operator{">=", Op::kGreaterEqual},
+                              Operator{"<", Op::kLess},       Operator{">", Op::kGreater},
+                              Operator{"not in", Op::kNotIn}, Operator{"in", Op::kIn}};
 constexpr std::array kCoalesce{Operator{"??", Op::kCoalesce}};
 constexpr std::array kAdd{Operator{"+", Op::kAdd}, Operator{"-", Op::kSubtract}};
 constexpr std::array kMultiply{Operator{"//", Op::kFloorDivide}, Operator{"*", Op::kMultiply},
@@ -49,7 +50,8 @@ class Parser {
     MLXMILL_ASSIGN(const std::size_t root, choose());
     skip_spaces();
     if (at_ != text_.size()) return error("an operator");
-    // Chains nest to the left without recursion here, but not in the evaluator. Operands precede their users.
+    // Chains nest to the left without recursion here, but not in the evaluator. Operands precede
+    // their users.
     std::vector<int> depth;
     for (const Tree::Node& node : tree_.nodes) {
       int below = 0;
@@ -230,8 +232,8 @@ class Parser {
     return literal(begin, base::Value(integer));
   }
 
-  /// libc++ before 20 has no std::from_chars for double, so the number is put together by hand: the few digits a
-  /// declaration holds are exact in a double.
+  /// libc++ before 20 has no std::from_chars for double, so the number is put together by hand: the
+  /// few digits a declaration holds are exact in a double.
   static std::pair<const char*, bool> from_chars_double(const char* at, const char* last,
                                                         double& value) {
     double scale = 1;

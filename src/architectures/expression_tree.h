@@ -10,10 +10,31 @@
 namespace mlxmill::architectures {
 
 enum class Op : std::uint8_t {
-  kLiteral, kName, kList, kCall, kIndex, kNot, kNegate,
-  kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo,
-  kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn,
-  kAnd, kOr, kCoalesce, kChoose,
+  kLiteral,
+  kName,
+  kList,
+  kCall,
+  kIndex,
+  kNot,
+  kNegate,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kIn,
+  kNotIn,
+  kAnd,
+  kOr,
+  kCoalesce,
+  kChoose,
 };
 
 struct Expression::Tree {

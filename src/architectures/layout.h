@@ -9,12 +9,14 @@
 
 namespace mlxmill::architectures {
 
-/// Modules of a family that says what it holds; every tensor must belong to one, as mlx-lm's strict load has it.
-/// Errors: kInvalidInput or kUnsupported with all differences counted and the first ones listed.
+/// Modules of a family that says what it holds; every tensor must belong to one, as mlx-lm's strict
+/// load has it. Errors: kInvalidInput or kUnsupported with all differences counted and the first
+/// ones listed.
 Result<std::vector<Module>> strict_modules(const detail::Program& program, Scope& scope,
                                            const TensorTable& tensors);
 
-/// Modules of a family that does not: tensors grouped by the path before their last dot, in natural order.
+/// Modules of a family that does not: tensors grouped by the path before their last dot, in natural
+/// order.
 Result<std::vector<Module>> open_modules(const detail::Program& program, const Scope& scope,
                                          const TensorTable& tensors);
 

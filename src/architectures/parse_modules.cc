@@ -47,7 +47,8 @@ Result<PathTemplate> parse_path(const std::string& text, std::string_view file_n
     }
     PathTemplate::Element element{name, true, {}};
     if (less != std::string::npos) {
-      MLXMILL_ASSIGN(element.bound, Expression::parse(gap.substr(less + 1), file_name, line));
+      const std::size_t begin = std::min(gap.find_first_not_of(' ', less + 1), gap.size());
+      MLXMILL_ASSIGN(element.bound, Expression::parse(gap.substr(begin), file_name, line));
     }
     path.elements.push_back(std::move(element));
   }
@@ -78,9 +79,10 @@ Result<QuantizeRule> parse_quantize(const Node& node, std::string_view file_name
     return rule;
   }
   if (!node.as_table()) {
-    return error_at(file_name, node.line,
-                    fmt::format("quantize is wrong; expected false or {{ bits, group_size }}, got {}",
-                                node.type_name()));
+    return error_at(
+        file_name, node.line,
+        fmt::format("quantize is wrong; expected false or {{ bits, group_size }}, got {}",
+                    node.type_name()));
   }
   TableReader table(node, file_name);
   const auto number = [&](std::string_view key, std::initializer_list<int> legal,
@@ -148,8 +150,8 @@ Status parse_keep(TableReader& table, ModuleSpec& spec) {
     const bool known = std::any_of(spec.parameters.begin(), spec.parameters.end(),
                                    [&](const Parameter& p) { return p.name == name; });
     if (!known && name != "bias") {
-      return table.error(*node, fmt::format("keep_dtype names {}, which the module does not have",
-                                            quoted(name)));
+      return table.error(
+          *node, fmt::format("keep_dtype names {}, which the module does not have", quoted(name)));
     }
   }
   return {};
@@ -194,9 +196,10 @@ Result<Block> parse_block(const Node& node, std::string_view file_name) {
   for (const Entry& entry : *node.as_table()) {
     if (entry.key == "at" || entry.key == "when") continue;
     if (!entry.value.as_table()) {
-      return table.error(entry.line, fmt::format("{} is no module; expected {{ linear = [...] }} or "
-                                                 "the like, got {}",
-                                                 quoted(entry.key), entry.value.type_name()));
+      return table.error(entry.line,
+                         fmt::format("{} is no module; expected {{ linear = [...] }} or "
+                                     "the like, got {}",
+                                     quoted(entry.key), entry.value.type_name()));
     }
     MLXMILL_ASSIGN(ModuleSpec spec, parse_module(entry, file_name));
     block.modules.push_back(std::move(spec));

@@ -19,7 +19,8 @@ Result<std::vector<Named>> parse_named(TableReader& file, std::string_view key) 
   if (!node) return result;
   const Node::Entries* entries = node->as_table();
   if (!entries || entries->size() > kMaxNamed) {
-    return file.error(*node, fmt::format("[{}] must be a table of at most {} names", key, kMaxNamed));
+    return file.error(*node,
+                      fmt::format("[{}] must be a table of at most {} names", key, kMaxNamed));
   }
   for (const Entry& entry : *entries) {
     if (!is_identifier(entry.key)) {
@@ -31,7 +32,8 @@ Result<std::vector<Named>> parse_named(TableReader& file, std::string_view key) 
   return result;
 }
 
-/// Finds a let that needs itself. In its own definition a name is the config's, so only longer ways count.
+/// Finds a let that needs itself. In its own definition a name is the config's, so only longer ways
+/// count.
 class CycleFinder {
  public:
   CycleFinder(const std::vector<Named>& lets, std::string_view file_name)
@@ -176,8 +178,9 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
     program.blocks.push_back(std::move(block));
   }
   if (!program.blocks.empty() && !(program.raw.empty() && program.keep_dtype.empty())) {
-    return file.error(1, "raw and keep_dtype are for files without [[modules]]; "
-                         "say it at the module instead");
+    return file.error(1,
+                      "raw and keep_dtype are for files without [[modules]]; "
+                      "say it at the module instead");
   }
   MLXMILL_TRY(file.finish());
   return program;

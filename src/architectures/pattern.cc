@@ -21,8 +21,8 @@ Error bad(std::string what) { return Error(Code::kInvalidInput, std::move(what))
 /// Splits "a{b}c" into literal and gap texts; errors on unbalanced braces.
 Result<std::vector<std::pair<bool, std::string>>> split_braces(std::string_view text) {
   if (text.size() > kMaxPatternBytes) {
-    return bad(fmt::format("pattern {} is longer than {} characters", quoted(text),
-                           kMaxPatternBytes));
+    return bad(
+        fmt::format("pattern {} is longer than {} characters", quoted(text), kMaxPatternBytes));
   }
   std::vector<std::pair<bool, std::string>> parts;
   std::size_t at = 0;
@@ -72,9 +72,10 @@ Result<Pattern::Element> Pattern::parse_gap(std::string_view gap) {
     name.remove_suffix(1);
   }
   if (!name.empty() && !is_identifier(name)) {
-    return bad(fmt::format("{{{}}} does not start with a name; expected {{name}}, {{name#}}, "
-                           "{{name*}} or {{name=a|b}}",
-                           gap));
+    return bad(
+        fmt::format("{{{}}} does not start with a name; expected {{name}}, {{name#}}, "
+                    "{{name*}} or {{name=a|b}}",
+                    gap));
   }
   element.name = name;
   return element;
@@ -166,8 +167,8 @@ std::optional<Captures> Pattern::match(std::string_view name) const {
   if (!literals_occur(name)) return std::nullopt;
   const std::size_t columns = name.size() + 1;
   const std::size_t n_elements = elements_.size();
-  // fits[e][p]: elements e.. match name[p..]. Filled from the end, so no path is walked twice; a gap over many
-  // ends is answered from its neighbour instead of a scan.
+  // fits[e][p]: elements e.. match name[p..]. Filled from the end, so no path is walked twice; a
+  // gap over many ends is answered from its neighbour instead of a scan.
   std::vector<char> fits((n_elements + 1) * columns, 0);
   fits[n_elements * columns + name.size()] = 1;
   for (std::size_t e = n_elements; e-- > 0;) {

@@ -21,11 +21,12 @@ struct Capture {
 };
 using Captures = std::vector<Capture>;
 
-/// A tensor name with gaps. `{name}` matches one or more characters without a dot, `{name#}` a whole run of
-/// digits that spells a number (no leading zero, at most 18 digits), `{name*}` anything, also nothing,
-/// `{name=a|b}` one of the alternatives; without a name nothing is captured. The whole name must match; where
-/// several ways exist, earlier gaps take as much as they can.
-/// Cost: O(elements * name length) per match, whatever the name. Threads: immutable.
+/// A tensor name with gaps. `{name}` matches one or more characters without a dot, `{name#}` a
+/// whole run of digits that spells a number (no leading zero, at most 18 digits), `{name*}`
+/// anything, also nothing,
+/// `{name=a|b}` one of the alternatives; without a name nothing is captured. The whole name must
+/// match; where several ways exist, earlier gaps take as much as they can. Cost: O(elements * name
+/// length) per match, whatever the name. Threads: immutable.
 class Pattern {
  public:
   /// Errors: kInvalidInput saying what is wrong with the pattern (the caller adds file and line).

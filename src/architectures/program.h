@@ -29,7 +29,7 @@ struct Check {
 /// A module path with loops: "model.layers.{i < num_hidden_layers}".
 struct PathTemplate {
   struct Element {
-    std::string text;                 ///< a literal, or the variable of a gap
+    std::string text;  ///< a literal, or the variable of a gap
     bool gap = false;
     std::optional<Expression> bound;  ///< of a loop
   };

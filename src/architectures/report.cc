@@ -20,8 +20,8 @@ bool ends_with_any(std::string_view name, std::initializer_list<std::string_view
 }  // namespace
 
 bool looks_quantized(const TensorView& view) {
-  const bool fp8 = view.dtype == DType::kF8E4M3 || view.dtype == DType::kF8E5M2 ||
-                   view.dtype == DType::kF8E8M0;
+  const bool fp8 =
+      view.dtype == DType::kF8E4M3 || view.dtype == DType::kF8E5M2 || view.dtype == DType::kF8E8M0;
   return fp8 || ends_with_any(view.name, {".qweight", ".qzeros", ".g_idx", "weight_scale_inv",
                                           ".weight_packed", ".weight_scale", ".weight_shape",
                                           "_blocks", ".absmax", ".quant_map", ".SCB"});
@@ -69,8 +69,9 @@ Error Report::error(std::string_view family, bool mlx_quantized) const {
               fmt::format("the tensors are not those of family {} with this config.json: {}",
                           quoted(family), text));
   if (foreign) {
-    error.hint("this source is quantized in a way that is not supported yet; "
-               "convert from the unquantized model");
+    error.hint(
+        "this source is quantized in a way that is not supported yet; "
+        "convert from the unquantized model");
   } else if (adapter_) {
     error.hint("this looks like an adapter; merge it into its base model first");
   } else if (has_scales_ && !mlx_quantized) {

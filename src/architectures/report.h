@@ -19,7 +19,8 @@ class Report {
   bool empty() const { return missing_.n + unexpected_.n + ill_formed_.n == 0; }
   std::size_t n_missing() const { return missing_.n; }
 
-  /// kUnsupported when the differences are those of a quantization nothing here reads, else kInvalidInput.
+  /// kUnsupported when the differences are those of a quantization nothing here reads, else
+  /// kInvalidInput.
   Error error(std::string_view family, bool mlx_quantized) const;
 
  private:

@@ -116,15 +116,15 @@ Result<std::optional<std::int64_t>> RuleReader::integer(std::string_view key) {
   const Node* node = table_.find(key);
   if (!node) return std::optional<std::int64_t>();
   if (const std::int64_t* value = node->as_int()) return std::optional<std::int64_t>(*value);
-  return table_.error(*node, fmt::format("{} is wrong; expected an integer, got {}", key,
-                                         node->type_name()));
+  return table_.error(
+      *node, fmt::format("{} is wrong; expected an integer, got {}", key, node->type_name()));
 }
 
 Result<std::size_t> axis_of(const TensorView& view, std::int64_t axis) {
   const auto rank = static_cast<std::int64_t>(view.shape.size());
   if (axis < -rank || axis >= rank) {
-    return Error(Code::kInvalidInput, fmt::format("its shape {} has no axis {}",
-                                                  base::to_string(view.shape), axis))
+    return Error(Code::kInvalidInput,
+                 fmt::format("its shape {} has no axis {}", base::to_string(view.shape), axis))
         .at(fmt::format("tensor {}", quoted(view.name)));
   }
   return static_cast<std::size_t>(axis < 0 ? axis + rank : axis);

@@ -41,7 +41,8 @@ class Rule {
   virtual Status apply(Work& work) const = 0;
 
  protected:
-  /// One tensor a rule applies to. `captures` and the variables `shape` and `dtype` are set in `scope`.
+  /// One tensor a rule applies to. `captures` and the variables `shape` and `dtype` are set in
+  /// `scope`.
   struct Match {
     const TensorView& view;
     const Captures& captures;

@@ -10,8 +10,8 @@
 namespace mlxmill::architectures {
 namespace {
 
-// A 61-layer mixture of experts takes about 100 thousand.
-constexpr std::int64_t kMaxSteps = 20'000'000;
+// The largest mixtures of experts take about a million, most of it for conditions of rules.
+constexpr std::int64_t kMaxSteps = 10'000'000;
 constexpr std::size_t kMaxNesting = 12;
 
 }  // namespace
@@ -34,9 +34,9 @@ const base::Value* Scope::config_key(std::string_view key) const {
 Result<Environment::Operand> Scope::nested(const Expression& expression,
                                            std::string_view let) const {
   if (evaluating_.size() >= kMaxNesting) {
-    return error_at(program_.file_name, expression.line(),
-                    fmt::format("{} depends on more than {} others in a chain", quoted(let),
-                                kMaxNesting));
+    return error_at(
+        program_.file_name, expression.line(),
+        fmt::format("{} depends on more than {} others in a chain", quoted(let), kMaxNesting));
   }
   evaluating_.push_back(let);
   auto value = expression.evaluate(*this);

@@ -15,8 +15,8 @@ namespace detail {
 struct Program;
 }
 
-/// Names in the order they are looked up: loop variables and captures, the file's [let], config.json (its `scope`
-/// object first), the file's [defaults].
+/// Names in the order they are looked up: loop variables and captures, the file's [let],
+/// config.json (its `scope` object first), the file's [defaults].
 class Scope final : public Environment {
  public:
   /// All three must outlive the scope.

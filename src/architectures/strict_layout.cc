@@ -69,13 +69,17 @@ class Builder {
     }
     MLXMILL_ASSIGN(const std::int64_t count, element.bound->integer(scope_));
     if (count < 0 || count > kMaxLoop) {
-      return error_at(program_.file_name, element.bound->line(),
-                      fmt::format("{} is {}; expected 0 to {}", element.bound->text(), count,
-                                  kMaxLoop))
+      return error_at(
+                 program_.file_name, element.bound->line(),
+                 fmt::format("{} is {}; expected 0 to {}", element.bound->text(), count, kMaxLoop))
           .hint("is config.json the model's?");
     }
     for (std::int64_t i = 0; i < count; ++i) {
-      if (!scope_.spend(1)) return too_much();
+      // A turn costs far more than a step of an expression.
+      if (!scope_.spend(10)) {
+        return error_at(program_.file_name, element.bound->line(),
+                        "the loops take too many steps with this config.json");
+      }
       Scope::Locals locals(scope_);
       locals.set(element.text, base::Value(i));
       MLXMILL_TRY(expand(path, at + 1, prefix + std::to_string(i), visit));
@@ -111,7 +115,8 @@ class Builder {
   }
 
   bool keeps(const ModuleSpec& spec, const std::string& name) const {
-    return spec.keeps_all || std::find(spec.keeps.begin(), spec.keeps.end(), name) != spec.keeps.end();
+    return spec.keeps_all ||
+           std::find(spec.keeps.begin(), spec.keeps.end(), name) != spec.keeps.end();
   }
 
   Status module(const ModuleSpec& spec, const std::string& path) {
@@ -141,7 +146,8 @@ class Builder {
       }
     }
     modules_.push_back(std::move(module));
-    // An absurd config is stopped before it makes more of the plan than the checkpoint has tensors for.
+    // An absurd config is stopped before it makes more of the plan than the checkpoint has tensors
+    // for.
     if (report_.n_missing() > 4 * tensors_.views().size() + 1000) return too_much();
     return {};
   }
@@ -173,11 +179,13 @@ class Builder {
     module.keep_dtype.push_back(keeps(spec, name));
   }
 
-  /// mlx-lm 0.32.2 utils.py load_model: an entry of "quantization" for the path decides, else its scales do.
+  /// mlx-lm 0.32.2 utils.py load_model: an entry of "quantization" for the path decides, else its
+  /// scales do.
   bool is_packed(const std::string& path) const {
     if (!quantization_) return false;
     if (const base::Value* entry = quantization_->find(path)) {
-      if (const bool* quantized = entry->as_bool()) return *quantized && tensors_.has(path + ".scales");
+      if (const bool* quantized = entry->as_bool())
+        return *quantized && tensors_.has(path + ".scales");
       return entry->as_object() != nullptr;
     }
     return tensors_.has(full_name(path, "scales"));
@@ -226,17 +234,16 @@ class Builder {
 Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in) {
   const Error unfit(Code::kInvalidInput, "the codes do not fit the module");
   const bool sane = weight.dtype == DType::kU32 && !weight.shape.empty() && in > 0 &&
-                    in < (std::int64_t{1} << 40) &&
-                    weight.shape.size() == scales.shape.size() && scales.shape.back() > 0 &&
-                    weight.shape.back() <= in &&
+                    in < (std::int64_t{1} << 40) && weight.shape.size() == scales.shape.size() &&
+                    scales.shape.back() > 0 && weight.shape.back() <= in &&
                     std::equal(weight.shape.begin(), weight.shape.end() - 1, scales.shape.begin());
   if (!sane || weight.shape.back() * 32 % in != 0 || in % scales.shape.back() != 0) return unfit;
   const auto bits = static_cast<int>(weight.shape.back() * 32 / in);
   const std::int64_t group = in / scales.shape.back();
   // mlx-lm 0.32.2 utils.py infer_quant_config: only affine keeps its scales in a float type.
   if (is_mlx_float(scales.dtype)) {
-    const bool legal = bits >= 2 && bits <= 8 && bits != 7 &&
-                       (group == 32 || group == 64 || group == 128);
+    const bool legal =
+        bits >= 2 && bits <= 8 && bits != 7 && (group == 32 || group == 64 || group == 128);
     if (legal) return Scheme{Mode::kAffine, bits, static_cast<int>(group)};
   } else if (scales.dtype == DType::kU8) {
     if (bits == 4 && group == 16) return Scheme{Mode::kNvfp4, 4, 16};

@@ -15,13 +15,14 @@ constexpr std::size_t kMaxRank = 8;
 constexpr std::int64_t kMaxPieces = 1 << 16;
 
 Error unsupported(const TensorView& view, std::string_view what) {
-  return Error(Code::kUnsupported, std::string(what)).at(fmt::format("tensor {}", quoted(view.name)));
+  return Error(Code::kUnsupported, std::string(what))
+      .at(fmt::format("tensor {}", quoted(view.name)));
 }
 
 std::uint64_t count(const base::Shape& shape) { return base::element_count(shape).value_or(0); }
 
-/// Strides of `shape` over the elements of `piece`, when one strided window can have that shape: runs of axes are
-/// merged and cut anew wherever they are evenly spaced in memory.
+/// Strides of `shape` over the elements of `piece`, when one strided window can have that shape:
+/// runs of axes are merged and cut anew wherever they are evenly spaced in memory.
 std::optional<std::vector<std::int64_t>> strides_for(const Piece& piece, const base::Shape& shape) {
   std::vector<std::int64_t> strides(shape.size(), 0);
   base::Shape extents;
@@ -126,14 +127,13 @@ TensorView slice(const TensorView& view, std::size_t axis, std::int64_t begin, s
 
 Result<TensorView> transpose(const TensorView& view, std::span<const std::size_t> axes) {
   if (axes.size() != view.shape.size()) {
-    return unsupported(view, fmt::format("its shape {} has {} axes; expected {}",
-                                         base::to_string(view.shape), view.shape.size(),
-                                         axes.size()));
+    return unsupported(
+        view, fmt::format("its shape {} has {} axes; expected {}", base::to_string(view.shape),
+                          view.shape.size(), axes.size()));
   }
   if (view.pieces.size() > 1 && axes[0] != 0) {
-    return unsupported(view,
-                       fmt::format("it has {} pieces along its first axis, which cannot move",
-                                   view.pieces.size()));
+    return unsupported(view, fmt::format("it has {} pieces along its first axis, which cannot move",
+                                         view.pieces.size()));
   }
   TensorView result = view;
   for (std::size_t k = 0; k < axes.size(); ++k) result.shape[k] = view.shape[axes[k]];
@@ -199,8 +199,8 @@ Result<TensorView> stack(std::span<const TensorView> views) {
           .at(fmt::format("tensor {}", quoted(view.name)));
     }
     if (view.pieces.size() != 1) {
-      return unsupported(view, fmt::format("it has {} pieces and cannot be stacked",
-                                           view.pieces.size()));
+      return unsupported(view,
+                         fmt::format("it has {} pieces and cannot be stacked", view.pieces.size()));
     }
     Piece piece = view.pieces[0];
     piece.shape.insert(piece.shape.begin(), 1);

@@ -31,23 +31,6 @@ Job make_job(Job::Kind kind, const Module& module, const TensorView& weight) {
   return job;
 }
 
-/// Scheme of an already quantized module: its own config entry, else what the shapes say.
-std::optional<Scheme> packed_scheme(const Module& module,
-                                    const std::optional<formats::QuantizationConfig>& config) {
-  if (config) {
-    if (const auto it = config->entries.find(module.path);
-        it != config->entries.end() && it->second)
-      return it->second;
-  }
-  const base::Shape& codes = module.tensors[0].shape;
-  const base::Shape& scales = module.tensors[1].shape;
-  if (config) {
-    const Scheme& s = config->scheme;
-    if (codes.back() * 32 / s.bits == scales.back() * s.group_size) return s;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 /// The dtype a float tensor leaves with.
@@ -131,17 +114,20 @@ void JobBuilder::note_plan(const Module& module, std::optional<Scheme> scheme, s
 }
 
 Status JobBuilder::add_packed(const Module& module) {
-  const std::optional<Scheme> scheme = packed_scheme(module, settings_.packed);
-  const std::size_t needed = scheme && scheme->mode == Mode::kAffine ? 3 : 2;
-  if (!scheme || module.tensors.size() < needed ||
-      module.tensors[0].shape.back() * 32 / scheme->bits !=
-          module.tensors[1].shape.back() * scheme->group_size) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("codes {} and scales {} fit no quantization the config names",
-                             base::to_string(module.tensors[0].shape),
-                             base::to_string(module.tensors[1].shape)))
-        .at(module.path);
+  const std::optional<Scheme> scheme = module.packed_scheme;
+  if (!scheme) return Error(Code::kInternal, "a packed module without a scheme").at(module.path);
+  if (settings_.packed) {
+    const auto& entries = settings_.packed->entries;
+    const auto entry = entries.find(module.path);
+    if (entry != entries.end() && entry->second != scheme) {
+      return Error(Code::kInvalidInput,
+                   fmt::format("the shapes say {}, config.json's quantization says {}",
+                               describe(*scheme),
+                               entry->second ? describe(*entry->second) : "not quantized"))
+          .at(module.path);
+    }
   }
+  const std::size_t needed = scheme->mode == Mode::kAffine ? 3 : 2;
   std::size_t first_rest = 0;
   if (settings_.dequantize) {
     add_dequantize(module, *scheme);

@@ -10,7 +10,8 @@ Result<std::optional<int>> optional_int(const base::Value& object, std::string_v
   if (!value || value->is_null()) return std::optional<int>();
   const std::int64_t* number = value->as_int();
   if (!number || *number < 1 || *number > 1024) {
-    return Error(Code::kInvalidInput, fmt::format("'{}' is {}; expected a small positive integer", key, value->type_name()));
+    return Error(Code::kInvalidInput, fmt::format("'{}' is {}; expected a small positive integer",
+                                                  key, value->type_name()));
   }
   return std::optional<int>(static_cast<int>(*number));
 }
@@ -65,27 +66,11 @@ Result<std::optional<QuantizationConfig>> read_quantization_config(const base::V
   return std::optional<QuantizationConfig>(std::move(result));
 }
 
-std::optional<Scheme> infer_scheme(std::int64_t columns, std::int64_t code_words, std::int64_t groups, DType scales) {
-  if (columns <= 0 || code_words <= 0 || groups <= 0 || columns % groups != 0 || code_words > columns) return std::nullopt;
-  if (code_words * 32 % columns != 0) return std::nullopt;
-  const int bits = static_cast<int>(code_words * 32 / columns);
-  const std::int64_t group_size = columns / groups;
-  if (group_size > 128) return std::nullopt;
-  const auto make = [&](Mode mode) {
-    Result<Scheme> scheme = make_scheme(mode, bits, static_cast<int>(group_size));
-    return scheme ? std::optional<Scheme>(*scheme) : std::nullopt;
-  };
-  if (scales != DType::kU8) return make(Mode::kAffine);
-  if (bits == 4 && group_size == 16) return make(Mode::kNvfp4);
-  if (bits == 4 && group_size == 32) return make(Mode::kMxfp4);
-  if (bits == 8 && group_size == 32) return make(Mode::kMxfp8);
-  return std::nullopt;
-}
-
 std::string source_quantization_method(const base::Value& config) {
   const base::Value* own = config.find("quantization_config");
   if (!own) {
-    if (const base::Value* text = config.find("text_config")) own = text->find("quantization_config");
+    if (const base::Value* text = config.find("text_config"))
+      own = text->find("quantization_config");
   }
   if (!own) return {};
   const base::Value* method = own->find("quant_method");

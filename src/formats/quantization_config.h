@@ -1,15 +1,11 @@
 // The `quantization` object of an MLX model's config.json.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <optional>
-#include <span>
 #include <string>
 
-#include "base/shape.h"
 #include "base/value.h"
-#include "mlxmill/dtype.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
 
@@ -17,8 +13,9 @@ namespace mlxmill::formats {
 
 /// `{"group_size": 64, "bits": 4, "mode": "affine", "path.of.module": {...} | false, ...}`.
 struct QuantizationConfig {
-  Scheme scheme;                           ///< For modules without an entry.
-  std::map<std::string, std::optional<Scheme>, std::less<>> entries;  ///< Empty: the module is not quantized.
+  Scheme scheme;  ///< For modules without an entry.
+  std::map<std::string, std::optional<Scheme>, std::less<>>
+      entries;  ///< Empty: the module is not quantized.
 
   /// The scheme of one module; empty when an entry says false.
   std::optional<Scheme> for_module(const std::string& path) const;
@@ -28,12 +25,8 @@ struct QuantizationConfig {
 /// Errors: kInvalidInput when it is malformed or names a scheme that does not exist.
 Result<std::optional<QuantizationConfig>> read_quantization_config(const base::Value& config);
 
-/// The scheme that stored shapes imply, for modules whose entry is missing: affine scales have a float dtype, and
-/// each other mode allows one pair of bits and group size. Source: mlx_lm/utils.py infer_quant_config, which knows the
-/// row length from the model; here `columns` is that.
-std::optional<Scheme> infer_scheme(std::int64_t columns, std::int64_t code_words, std::int64_t groups, DType scales);
-
-/// The method name of a Hugging Face `quantization_config` ("gptq", "fp8", ...); empty for float or MLX models.
+/// The method name of a Hugging Face `quantization_config` ("gptq", "fp8", ...); empty for float or
+/// MLX models.
 std::string source_quantization_method(const base::Value& config);
 
 }  // namespace mlxmill::formats

@@ -1,4 +1,5 @@
-// What a declaration file may say, what a checkpoint may hold, and the messages when either is wrong.
+// What a declaration file may say, what a checkpoint may hold, and the messages when either is
+// wrong.
 #include "architectures/declaration.h"
 
 #include <gmock/gmock.h>
@@ -10,19 +11,20 @@ namespace mlxmill::architectures {
 namespace {
 
 using base::Value;
-using ::testing::HasSubstr;
 using test::apply;
 using test::apply_error;
 using test::Checkpoint;
 using test::parse_error;
 using test::with_identity;
+using ::testing::HasSubstr;
 
 TEST(DeclarationParse, NamesFileAndLine) {
   EXPECT_EQ(parse_error("model_types = [\"x\"]"),
             "f.toml:1: the file has no family; expected family = \"name\"");
   EXPECT_EQ(parse_error("family = \"x\""),
             "f.toml:1: the file has no model_types; expected the model_type of config.json");
-  EXPECT_EQ(parse_error("family = 3"), "f.toml:1: family is wrong; expected a string, got an integer");
+  EXPECT_EQ(parse_error("family = 3"),
+            "f.toml:1: family is wrong; expected a string, got an integer");
   EXPECT_THAT(parse_error("family = \"x\"\nmodel_types = ["), HasSubstr("f.toml:2: "));
   EXPECT_EQ(parse_error(with_identity("layres = \"n\"")),
             "f.toml:3: unknown key \"layres\"; did you mean \"layers\"?");
@@ -30,7 +32,10 @@ TEST(DeclarationParse, NamesFileAndLine) {
             "f.toml:3: in \"n +\" at column 4: expected a value, got the end");
   EXPECT_EQ(parse_error(with_identity("layers = 2020-01-01")),
             "f.toml:3: a date or time has no meaning here");
-  EXPECT_EQ(parse_error(with_identity("rules = 3")), "f.toml:3: rules must be written as [[rules]]");
+  EXPECT_EQ(parse_error(with_identity("scope = \"\xce\x93\"")),
+            "f.toml:3: byte 0xce is not ASCII; expected a declaration in ASCII");
+  EXPECT_EQ(parse_error(with_identity("rules = 3")),
+            "f.toml:3: rules must be written as [[rules]]");
 }
 
 TEST(DeclarationParse, ChecksRules) {
@@ -45,12 +50,14 @@ TEST(DeclarationParse, ChecksRules) {
   EXPECT_EQ(rule("drop = \"a\""), "f.toml:3: drop has no why; expected a reason people can read");
   EXPECT_EQ(rule("drop = \"a{\"\nwhy = \"x\""),
             "f.toml:4: pattern \"a{\" has a brace without its partner");
-  EXPECT_EQ(rule("rename = \"{a}\"\nto = \"{b}\""), "f.toml:5: {b} of \"{b}\" is not captured by \"{a}\"");
+  EXPECT_EQ(rule("rename = \"{a}\"\nto = \"{b}\""),
+            "f.toml:5: {b} of \"{b}\" is not captured by \"{a}\"");
   EXPECT_EQ(rule("rename = \"{a}\""), "f.toml:3: the rule has no to; expected a name");
   EXPECT_EQ(rule("rename = \"{a}\"\nto = \"x\"\nwen = \"y\""),
             "f.toml:6: unknown key \"wen\"; did you mean \"when\"?");
-  EXPECT_EQ(rule("stack = \"{a#}.{b#}\"\nto = \"x\""),
-            "f.toml:3: stack needs exactly one {number#} of \"{a#}.{b#}\" that \"to\" does not use");
+  EXPECT_EQ(
+      rule("stack = \"{a#}.{b#}\"\nto = \"x\""),
+      "f.toml:3: stack needs exactly one {number#} of \"{a#}.{b#}\" that \"to\" does not use");
   EXPECT_EQ(rule("split = \"a\"\nto = [\"b\", \"c\"]"),
             "f.toml:3: split needs one of sizes, parts and every");
   EXPECT_EQ(rule("split = \"a\"\nparts = 2\nto = \"b\""),
@@ -74,11 +81,13 @@ TEST(DeclarationParse, ChecksModules) {
             "f.toml:4: bits is not one libmlx has");
   EXPECT_EQ(module("\"a\" = { norm = [1], quantize = false }"),
             "f.toml:4: only linear, embedding and stacked modules are quantized");
-  EXPECT_EQ(module("\"a{i <\" = { norm = [1] }"), "f.toml:4: \"a{i <\" has a brace without its partner");
+  EXPECT_EQ(module("\"a{i <\" = { norm = [1] }"),
+            "f.toml:4: \"a{i <\" has a brace without its partner");
   EXPECT_EQ(module("\"a\" = { tensors = { w = [1] }, keep_dtype = \"v\" }"),
             "f.toml:4: keep_dtype names \"v\", which the module does not have");
-  EXPECT_EQ(module("a = 3"),
-            "f.toml:4: \"a\" is no module; expected { linear = [...] } or the like, got an integer");
+  EXPECT_EQ(
+      module("a = 3"),
+      "f.toml:4: \"a\" is no module; expected { linear = [...] } or the like, got an integer");
   EXPECT_EQ(module(""), "f.toml:3: [[modules]] without a module");
 }
 
@@ -156,7 +165,8 @@ TEST(StrictLayout, HintsAtTheLikelyCause) {
     checkpoint.add(name, {4, 4}, dtype);
     return apply_error(kTwoLayers, two_layer_config(), checkpoint);
   };
-  EXPECT_THAT(error("q.qweight", DType::kI32), HasSubstr("; this source is quantized in a way that is not supported yet"));
+  EXPECT_THAT(error("q.qweight", DType::kI32),
+              HasSubstr("; this source is quantized in a way that is not supported yet"));
   EXPECT_THAT(error("x", DType::kF8E4M3), HasSubstr("; this source is quantized in a way"));
   EXPECT_THAT(error("q.lora_A.weight", DType::kF32), HasSubstr("; this looks like an adapter"));
   EXPECT_THAT(error("q.scales", DType::kBF16), HasSubstr("; scales without \"quantization\""));
@@ -167,7 +177,8 @@ TEST(StrictLayout, HintsAtTheLikelyCause) {
   EXPECT_EQ(layout.error().code(), Code::kUnsupported);
   Checkpoint shard;
   shard.add("embed.weight", {5, 4});
-  EXPECT_THAT(apply_error(kTwoLayers, two_layer_config(), shard), HasSubstr("; is a shard missing?"));
+  EXPECT_THAT(apply_error(kTwoLayers, two_layer_config(), shard),
+              HasSubstr("; is a shard missing?"));
 }
 
 TEST(StrictLayout, ListsOnlyTheFirstOfMany) {
@@ -180,12 +191,13 @@ TEST(StrictLayout, ListsOnlyTheFirstOfMany) {
 
 TEST(StrictLayout, StopsAbsurdConfigs) {
   const auto with = [](Value n) {
-    return apply_error(kTwoLayers,
-                       test::object({{"n", std::move(n)}, {"heads", Value(2)}, {"vocab", Value(5)}}),
-                       two_layers());
+    return apply_error(
+        kTwoLayers, test::object({{"n", std::move(n)}, {"heads", Value(2)}, {"vocab", Value(5)}}),
+        two_layers());
   };
-  EXPECT_EQ(with(Value(std::int64_t{1'000'000'000'000})),
-            "f.toml:3: n is 1000000000000; expected a number of layers; is config.json the model's?");
+  EXPECT_EQ(
+      with(Value(std::int64_t{1'000'000'000'000})),
+      "f.toml:3: n is 1000000000000; expected a number of layers; is config.json the model's?");
   EXPECT_THAT(with(Value(90'000)), HasSubstr("config.json describes more than"));
   EXPECT_EQ(with(Value(-1)),
             "f.toml:3: n is -1; expected a number of layers; is config.json the model's?");
@@ -202,7 +214,7 @@ TEST(StrictLayout, StopsLoopsThatNothingJustifies) {
               HasSubstr("too many steps"));
   EXPECT_EQ(apply_error("[[modules]]\nat = \"{a < 100001}\"\n\"x\" = { norm = [1] }\n",
                         test::object({}), two_layers()),
-            "f.toml:4:  100001 is 100001; expected 0 to 100000; is config.json the model's?");
+            "f.toml:4: 100001 is 100001; expected 0 to 100000; is config.json the model's?");
   EXPECT_THAT(apply_error("[[modules]]\n\"x\" = { linear = [\"-3\", 1] }\n", test::object({}),
                           two_layers()),
               HasSubstr("a size of -3; expected 0 or more"));
@@ -275,7 +287,8 @@ TEST(OpenLayout, FindsModulesByName) {
   Checkpoint checkpoint;
   checkpoint.add("l.10.q.weight", {4, 4}).add("l.2.q.bias", {4}).add("l.2.q.weight", {4, 4});
   checkpoint.add("norm.weight", {4}).add("gate.weight", {2, 4}).add("a_log", {4}, DType::kF32);
-  const auto layout = apply("raw = [\"gate\"]\nkeep_dtype = [\"a_log\"]\n", test::object({}), checkpoint);
+  const auto layout =
+      apply("raw = [\"gate\"]\nkeep_dtype = [\"a_log\"]\n", test::object({}), checkpoint);
   ASSERT_TRUE(layout) << layout.error().message();
   std::vector<std::string> paths;
   for (const Module& module : layout->modules) paths.push_back(module.path);

@@ -162,7 +162,8 @@ TEST(Expression, BoundsDepthAndSteps) {
   ASSERT_FALSE(!spent.spend(9'999));
   const auto result = expression->evaluate(spent);
   ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().message(), "f.toml:1: in \"1 + 1\": it takes too many steps to work out");
+  EXPECT_EQ(result.error().message(),
+            "f.toml:1: in \"1 + 1\": it takes too many steps to work out");
 }
 
 }  // namespace

@@ -49,9 +49,9 @@ TEST(DropRule, SeesCapturesShapeAndDtype) {
             checkpoint);
   ASSERT_TRUE(layout) << layout.error().message();
   EXPECT_EQ(layout->dropped.size(), 2u);
-  const auto by_shape =
-      apply("[[rules]]\ndrop = \"{*}\"\nwhen = \"shape[0] == 2 and dtype == 'BF16'\"\nwhy = \"x\"\n",
-            config, checkpoint);
+  const auto by_shape = apply(
+      "[[rules]]\ndrop = \"{*}\"\nwhen = \"shape[0] == 2 and dtype == 'BF16'\"\nwhy = \"x\"\n",
+      config, checkpoint);
   ASSERT_TRUE(by_shape);
   EXPECT_EQ(by_shape->dropped.size(), 3u);
 }
@@ -72,8 +72,9 @@ TEST(RenameRule, RenamesAndRefusesCollisions) {
       test::object({}), checkpoint);
   EXPECT_EQ(read(layout, checkpoint, "model.h.0.w"), checkpoint["h.0.w"]);
   EXPECT_EQ(read(layout, checkpoint, "model.x"), checkpoint["model.x"]);
-  EXPECT_EQ(apply_error("[[rules]]\nrename = \"{*}\"\nto = \"one\"\n", test::object({}), checkpoint),
-            "f.toml:3: two tensors have the name \"one\"");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nrename = \"{*}\"\nto = \"one\"\n", test::object({}), checkpoint),
+      "f.toml:3: two tensors have the name \"one\"");
 }
 
 TEST(CopyRule, FillsOnlyWhatIsMissing) {
@@ -118,9 +119,10 @@ TEST(StackRule, RefusesGapsExtrasAndMixedSlices) {
             "f.toml:3: \"l.0.s.up\": slice 3 (\"l.0.e.3.up\") is beyond the 3 expected");
   Checkpoint mixed;
   mixed.add("l.0.e.0.up", {2}).add("l.0.e.1.up", {3}).add("l.0.e.2.up", {2});
-  EXPECT_EQ(apply_error(kStack, config, mixed),
-            "f.toml:3: \"l.0.s.up\": tensor \"l.0.e.1.up\": it is BF16 [3]; expected BF16 [2] as in "
-            "\"l.0.e.0.up\"");
+  EXPECT_EQ(
+      apply_error(kStack, config, mixed),
+      "f.toml:3: \"l.0.s.up\": tensor \"l.0.e.1.up\": it is BF16 [3]; expected BF16 [2] as in "
+      "\"l.0.e.0.up\"");
   Checkpoint dtypes;
   dtypes.add("l.0.e.0.up", {2}).add("l.0.e.1.up", {2}, DType::kF32).add("l.0.e.2.up", {2});
   EXPECT_NE(apply_error(kStack, config, dtypes).find("it is F32 [2]; expected BF16 [2]"),
@@ -149,27 +151,30 @@ TEST(SplitRule, CutsByStepAndPartsAndSizes) {
   ASSERT_EQ(second.shape, (base::Shape{2, 6}));
   for (int c = 0; c < 6; ++c) EXPECT_EQ(element(second, {1, c}), element(fused, {3, c}));
   const auto sizes = apply(
-      "[[rules]]\nsplit = \"{m}.fused\"\naxis = 1\nsizes = [\"q\", 1, 1]\nto = [\"q\", \"k\", \"v\"]\n",
+      "[[rules]]\nsplit = \"{m}.fused\"\naxis = 1\nsizes = [\"q\", 1, 1]\nto = [\"q\", \"k\", "
+      "\"v\"]\n",
       test::object({{"q", Value(4)}}), checkpoint);
   EXPECT_EQ(element(read(sizes, checkpoint, "v"), {2, 0}), element(fused, {2, 5}));
-  EXPECT_EQ(apply_error("[[rules]]\nsplit = \"x.fused\"\nsizes = [1, 2]\nto = [\"a\", \"b\"]\n",
-                        test::object({}), checkpoint),
-            "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 2] along axis 0");
-  EXPECT_EQ(apply_error("[[rules]]\nsplit = \"x.fused\"\nparts = 3\nto = \"p{#}\"\n",
-                        test::object({}), checkpoint),
-            "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 1, 1] along axis "
-            "0");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nsplit = \"x.fused\"\nsizes = [1, 2]\nto = [\"a\", \"b\"]\n",
+                  test::object({}), checkpoint),
+      "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 2] along axis 0");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nsplit = \"x.fused\"\nparts = 3\nto = \"p{#}\"\n", test::object({}),
+                  checkpoint),
+      "f.toml:3: tensor \"x.fused\": its shape [4, 6] does not split into [1, 1, 1] along axis "
+      "0");
 }
 
 TEST(SplitRule, CutsStackedTensorsAcrossTheirPieces) {
   Checkpoint checkpoint;
   for (int e = 0; e < 5; ++e) checkpoint.add("e." + std::to_string(e), {4, 3});
   const std::string stack = "[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n";
-  const auto outer = apply(
-      stack + "[[rules]]\nsplit = \"all\"\nsizes = [1, 3, 1]\nto = [\"a\", \"b\", \"c\"]\n" +
-          "[[rules]]\nsplit = \"b\"\naxis = 1\nparts = 2\nto = [\"b.top\", \"b.low\"]\n" +
-          "[[rules]]\ntranspose = \"b.low\"\naxes = [0, 2, 1]\n",
-      test::object({}), checkpoint);
+  const auto outer =
+      apply(stack + "[[rules]]\nsplit = \"all\"\nsizes = [1, 3, 1]\nto = [\"a\", \"b\", \"c\"]\n" +
+                "[[rules]]\nsplit = \"b\"\naxis = 1\nparts = 2\nto = [\"b.top\", \"b.low\"]\n" +
+                "[[rules]]\ntranspose = \"b.low\"\naxes = [0, 2, 1]\n",
+            test::object({}), checkpoint);
   const Numbers low = read(outer, checkpoint, "b.low");
   ASSERT_EQ(low.shape, (base::Shape{3, 3, 2}));
   for (int e = 0; e < 3; ++e) {
@@ -189,15 +194,16 @@ TEST(SplitRule, CutsStackedTensorsAcrossTheirPieces) {
 TEST(TransposeRule, PermutesAxesAndRefusesMovingPieces) {
   Checkpoint checkpoint;
   checkpoint.add("e.0", {2, 3}).add("e.1", {2, 3});
-  const auto layout = apply("[[rules]]\ntranspose = \"e.0\"\naxes = [1, 0]\n", test::object({}),
-                            checkpoint);
+  const auto layout =
+      apply("[[rules]]\ntranspose = \"e.0\"\naxes = [1, 0]\n", test::object({}), checkpoint);
   const Numbers turned = read(layout, checkpoint, "e.0");
   ASSERT_EQ(turned.shape, (base::Shape{3, 2}));
   EXPECT_EQ(element(turned, {2, 1}), element(checkpoint["e.0"], {1, 2}));
-  EXPECT_EQ(apply_error("[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n[[rules]]\ntranspose = \"all\"\n"
-                        "axes = [1, 0, 2]\n",
-                        test::object({}), checkpoint),
-            "f.toml:6: tensor \"all\": it has 2 pieces along its first axis, which cannot move");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n[[rules]]\ntranspose = \"all\"\n"
+                  "axes = [1, 0, 2]\n",
+                  test::object({}), checkpoint),
+      "f.toml:6: tensor \"all\": it has 2 pieces along its first axis, which cannot move");
   EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"e.0\"\naxes = [0, 2, 1]\n", test::object({}),
                         checkpoint),
             "f.toml:3: tensor \"e.0\": its shape [2, 3] has 2 axes; expected 3");
@@ -230,7 +236,8 @@ TEST(ReshapeRule, CutsLatentAttentionIntoItsHalves) {
 }
 
 TEST(ReshapeRule, TakesPiecesApartWhereOneWindowCannot) {
-  // [kv, g + 2, d] cut to [kv, g, d] and read as [kv * g * d]: grouped attention's q out of a fused qkv.
+  // [kv, g + 2, d] cut to [kv, g, d] and read as [kv * g * d]: grouped attention's q out of a fused
+  // qkv.
   Checkpoint checkpoint;
   const int kv = 2, g = 3, d = 4, width = 5;
   checkpoint.add("qkv", {kv * (g + 2) * d, width});
@@ -249,7 +256,8 @@ TEST(ReshapeRule, TakesPiecesApartWhereOneWindowCannot) {
       EXPECT_EQ(element(q, {n * g * d + r, 1}), element(source, {n * (g + 2) * d + r, 1}));
     }
     for (int r = 0; r < d; ++r) {
-      EXPECT_EQ(element(values, {n * d + r, 4}), element(source, {(n * (g + 2) + g + 1) * d + r, 4}));
+      EXPECT_EQ(element(values, {n * d + r, 4}),
+                element(source, {(n * (g + 2) + g + 1) * d + r, 4}));
     }
   }
 }
@@ -265,16 +273,19 @@ TEST(ReshapeRule, RefusesWhatNoWindowHolds) {
                         "shape = [3, 8]\n",
                         test::object({}), checkpoint),
             "f.toml:6: tensor \"w\": its elements do not lie so that [6, 4] can be read as [3, 8]");
-  EXPECT_EQ(apply_error("[[rules]]\nreshape = \"w\"\nshape = [5, -1]\n", test::object({}), checkpoint),
-            "f.toml:3: tensor \"w\": its shape [4, 6] does not hold as many elements as [5, 4]");
-  EXPECT_EQ(apply_error("[[rules]]\nreshape = \"w\"\nshape = [-1, -1]\n", test::object({}), checkpoint),
-            "f.toml:3: tensor \"w\": shape has -1; expected extents, one of them may be -1");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nreshape = \"w\"\nshape = [5, -1]\n", test::object({}), checkpoint),
+      "f.toml:3: tensor \"w\": its shape [4, 6] does not hold as many elements as [5, 4]");
+  EXPECT_EQ(
+      apply_error("[[rules]]\nreshape = \"w\"\nshape = [-1, -1]\n", test::object({}), checkpoint),
+      "f.toml:3: tensor \"w\": shape has -1; expected extents, one of them may be -1");
 }
 
 TEST(SqueezeRule, DropsAxesOfExtentOne) {
   Checkpoint checkpoint;
   checkpoint.add("alpha", {1, 3, 1}).add("one", {1});
-  const auto layout = apply("[[rules]]\nsqueeze = [\"alpha\", \"one\"]\n", test::object({}), checkpoint);
+  const auto layout =
+      apply("[[rules]]\nsqueeze = [\"alpha\", \"one\"]\n", test::object({}), checkpoint);
   EXPECT_EQ(read(layout, checkpoint, "alpha"), (Numbers{{3}, checkpoint["alpha"].values}));
   EXPECT_EQ(read(layout, checkpoint, "one"), (Numbers{{}, checkpoint["one"].values}));
 }

@@ -42,7 +42,8 @@ class Checkpoint {
     return kNone;
   }
 
-  /// Reads a view element by element, as the definition of Piece has it. `at()` guards every access.
+  /// Reads a view element by element, as the definition of Piece has it. `at()` guards every
+  /// access.
   Numbers gather(const TensorView& view) const {
     Numbers result{view.shape, {}};
     for (const Piece& piece : view.pieces) {
@@ -87,8 +88,7 @@ inline std::string with_identity(std::string_view rest) {
 
 inline Result<Layout> apply(std::string_view rest, const base::Value& config,
                             const Checkpoint& checkpoint) {
-  MLXMILL_ASSIGN(const Declaration declaration,
-                 Declaration::parse(with_identity(rest), "f.toml"));
+  MLXMILL_ASSIGN(const Declaration declaration, Declaration::parse(with_identity(rest), "f.toml"));
   return declaration.apply(config, checkpoint.tensors());
 }
 

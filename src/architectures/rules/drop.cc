@@ -1,4 +1,5 @@
-// drop: the tensor has no place in the converted model.  refuse: its presence means nothing here can convert it.
+// drop: the tensor has no place in the converted model.  refuse: its presence means nothing here
+// can convert it.
 #include <fmt/format.h>
 
 #include "architectures/rules/rules.h"

@@ -6,7 +6,8 @@ namespace {
 
 class Rename final : public Rule {
  public:
-  Rename(RuleHead head, Template to, bool keeps) : Rule(std::move(head)), to_(std::move(to)), keeps_(keeps) {}
+  Rename(RuleHead head, Template to, bool keeps)
+      : Rule(std::move(head)), to_(std::move(to)), keeps_(keeps) {}
 
   Status apply(Work& work) const override {
     return rewrite(work, [&](const Match& match, std::vector<TensorView>& out) -> Status {

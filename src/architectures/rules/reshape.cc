@@ -67,8 +67,7 @@ Result<std::unique_ptr<Rule>> make_reshape(RuleReader& reader) {
 }
 
 Result<std::unique_ptr<Rule>> make_squeeze(RuleReader& reader) {
-  return std::unique_ptr<Rule>(
-      std::make_unique<Reshape>(reader.head(), std::vector<Expression>()));
+  return std::unique_ptr<Rule>(std::make_unique<Reshape>(reader.head(), std::vector<Expression>()));
 }
 
 }  // namespace mlxmill::architectures::rules

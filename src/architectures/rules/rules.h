@@ -1,4 +1,5 @@
-// The kinds of rules, one file each. A new kind is a file with its maker, and a line in registry.cc.
+// The kinds of rules, one file each. A new kind is a file with its maker, and a line in
+// registry.cc.
 #pragma once
 
 #include <memory>

@@ -88,9 +88,9 @@ class Split final : public Rule {
       begin += size;
     }
     if (begin != extent || parts.size() != sizes.size()) {
-      return bad(match, fmt::format("its shape {} does not split into {} along axis {}",
-                                    base::to_string(match.view.shape), base::to_string(sizes),
-                                    axis));
+      return bad(match,
+                 fmt::format("its shape {} does not split into {} along axis {}",
+                             base::to_string(match.view.shape), base::to_string(sizes), axis));
     }
     return parts;
   }
@@ -109,8 +109,7 @@ Result<std::unique_ptr<Rule>> make_split(RuleReader& reader) {
   MLXMILL_ASSIGN(plan.every, reader.expression("every"));
   MLXMILL_ASSIGN(plan.to, reader.templates("to"));
   if (!plan.sizes.empty() + plan.parts.has_value() + plan.every.has_value() != 1) {
-    return reader.table().error(reader.head().line,
-                                "split needs one of sizes, parts and every");
+    return reader.table().error(reader.head().line, "split needs one of sizes, parts and every");
   }
   const bool numbered = plan.to[0].has_part_number();
   if (plan.to.size() > 1 ? numbered : !numbered) {

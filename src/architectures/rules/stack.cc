@@ -12,7 +12,10 @@ namespace {
 class Stack final : public Rule {
  public:
   Stack(RuleHead head, Template to, std::string over, std::optional<Expression> count)
-      : Rule(std::move(head)), to_(std::move(to)), over_(std::move(over)), count_(std::move(count)) {}
+      : Rule(std::move(head)),
+        to_(std::move(to)),
+        over_(std::move(over)),
+        count_(std::move(count)) {}
 
   Status apply(Work& work) const override {
     // By destination; slices by number, since names sort 10 before 2.
@@ -29,7 +32,8 @@ class Stack final : public Rule {
       for (const Capture& capture : match.captures) {
         if (capture.name != over_) continue;
         if (!group.slices.emplace(*capture.number, match.view).second) {
-          return Error(Code::kInvalidInput, fmt::format("two tensors are slice {}", *capture.number))
+          return Error(Code::kInvalidInput,
+                       fmt::format("two tensors are slice {}", *capture.number))
               .at(fmt::format("tensor {}", quoted(match.view.name)));
         }
       }
@@ -39,7 +43,8 @@ class Stack final : public Rule {
     std::vector<TensorView> result = work.tensors.views();
     for (auto& [name, group] : groups) {
       auto stacked = join(group.slices, group.count);
-      if (!stacked) return std::move(stacked).error().at(fmt::format("{}: {}", where(), quoted(name)));
+      if (!stacked)
+        return std::move(stacked).error().at(fmt::format("{}: {}", where(), quoted(name)));
       stacked->name = name;
       result.push_back(*std::move(stacked));
     }
@@ -63,8 +68,8 @@ class Stack final : public Rule {
       ++next;
     }
     if (next != count) {
-      return Error(Code::kInvalidInput, fmt::format("slice {} is missing; expected {}, got {}", next,
-                                                    count, n_found))
+      return Error(Code::kInvalidInput,
+                   fmt::format("slice {} is missing; expected {}, got {}", next, count, n_found))
           .hint("is a shard missing?");
     }
     std::vector<TensorView> views;
