@@ -15,6 +15,7 @@ using Options = std::vector<const CLI::Option*>;
 
 std::vector<std::string> names_of(const std::vector<const CLI::App*>& apps) {
   std::vector<std::string> names;
+  names.reserve(apps.size());
   for (const CLI::App* app : apps) names.push_back(app->get_name());
   return names;
 }

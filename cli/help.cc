@@ -94,15 +94,14 @@ std::string options_text(const CLI::App& app) {
   // --help comes first in CLI11's list and last in ours.
   std::vector<std::string> groups = group_order(options);
   std::stable_partition(groups.begin(), groups.end(),
-                        [](const std::string& group) { return group != "Options"; });
+                        [](const std::string& group) { return group != "Flags"; });
   for (const std::string& group : groups) {
     std::string flags;
     for (const CLI::Option* option : options) {
       if (is_positional(*option) || option->get_group() != group) continue;
       flags += entry(signature(*option), option->get_description());
     }
-    if (!flags.empty())
-      result += fmt::format("\n{}:\n{}", group == "Options" ? "Flags" : group, flags);
+    if (!flags.empty()) result += fmt::format("\n{}:\n{}", group, flags);
   }
   return result;
 }

@@ -71,6 +71,8 @@ class Program {
 Program::Program() : root_(kDescription, "mlxmill") {
   // Leftovers are reported in our own words, with the nearest real name.
   root_.allow_extras();
+  // By our own name: that of CLI11's default group depends on its version. Subcommands inherit it.
+  root_.option_defaults()->group("Flags");
   root_.require_subcommand(0, 1);
   root_.set_help_flag("-h,--help", "show this help");
   root_.set_version_flag("--version", version(), "show the version");

@@ -14,7 +14,7 @@ std::string module_name(const std::string& path) {
   std::string rest = path;
   while (true) {
     const std::size_t dot = rest.rfind('.');
-    const std::string last = dot == std::string::npos ? rest : rest.substr(dot + 1);
+    std::string last = dot == std::string::npos ? rest : rest.substr(dot + 1);
     const bool is_number = last.find_first_not_of("0123456789") == std::string::npos;
     if (!is_number || dot == std::string::npos) return last;
     rest.resize(dot);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "table.h"
@@ -21,7 +22,7 @@ void write_err(std::string_view text) { std::fwrite(text.data(), 1, text.size(),
 
 // "0:09", "12:05", "1:02:03"
 std::string clock_time(double seconds) {
-  const auto whole = static_cast<std::uint64_t>(std::clamp(seconds, 0.0, 359999.0) + 0.5);
+  const auto whole = static_cast<std::uint64_t>(std::llround(std::clamp(seconds, 0.0, 359999.0)));
   if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole % 3600 / 60, whole % 60);
 }
@@ -59,9 +60,9 @@ std::string live_line(const Progress& progress, double rate, int width) {
   const auto room = static_cast<std::size_t>(std::max(width - 1, 0));
   std::string line;
   for (const std::string& part : parts) {
-    const std::string longer = line.empty() ? part : line + "  " + part;
-    if (longer.size() > room) break;
-    line = longer;
+    const std::string_view gap = line.empty() ? "" : "  ";
+    if (line.size() + gap.size() + part.size() > room) break;
+    line.append(gap).append(part);
   }
   return line;
 }

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <system_error>
 
 #include "exit_code.h"
 
@@ -17,9 +17,14 @@ namespace {
 // Where a terminal does not say how wide it is.
 constexpr int kDefaultWidth = 80;
 
+const char* environment(const char* name) {
+  // Unsafe only beside setenv, which nothing here calls. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  return std::getenv(name);
+}
+
 bool use_color() {
   // https://no-color.org: any non-empty value turns colour off.
-  const char* no_color = std::getenv("NO_COLOR");
+  const char* no_color = environment("NO_COLOR");
   return stderr_is_live_terminal() && (no_color == nullptr || *no_color == '\0');
 }
 
@@ -33,7 +38,7 @@ std::string_view color_of(std::string_view kind) {
 
 bool stderr_is_live_terminal() {
   if (isatty(STDERR_FILENO) == 0) return false;
-  const char* term = std::getenv("TERM");
+  const char* term = environment("TERM");
   return term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
 }
 
@@ -100,7 +105,8 @@ int print_error(const Error& error) {
 bool close_stdout() {
   const bool flushed = std::fflush(stdout) == 0;
   if (flushed && std::ferror(stdout) == 0) return true;
-  print_message("error", fmt::format("stdout: cannot write the result: {}", std::strerror(errno)));
+  print_message("error", fmt::format("stdout: cannot write the result: {}",
+                                     std::generic_category().message(errno)));
   return false;
 }
 

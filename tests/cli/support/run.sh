@@ -50,4 +50,6 @@ if [ "$failed" -ne 0 ]; then
   echo "--- stderr"
   tail -50 "$work/stderr"
 fi
+# What a test counted is worth seeing even when it passed.
+[ "$failed" -eq 0 ] && grep '^test: ' "$work/stderr"
 exit "$failed"
