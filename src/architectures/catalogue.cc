@@ -68,8 +68,9 @@ Result<Declaration> Catalogue::find(const base::Value& config) const {
   if (plain) return *plain;
   Error unknown(Code::kUnknownModel, fmt::format("no family serves model_type {}", quoted(type)));
   const auto near = nearest(type, known);
-  unknown.hint(fmt::format("{}a new family is one text file: docs/ARCHITECTURES.md",
-                           near ? fmt::format("the nearest name known is \"{}\"; ", *near) : ""));
+  unknown.hint(fmt::format(
+      "{}a new family is one text file, given with --architecture FILE: docs/ARCHITECTURES.md",
+      near ? fmt::format("the nearest name known is \"{}\"; ", *near) : ""));
   return std::move(unknown).at("config.json");
 }
 

@@ -54,7 +54,8 @@ TEST(Catalogue, FindsFamiliesByModelType) {
   EXPECT_EQ(unknown.error().code(), Code::kUnknownModel);
   EXPECT_EQ(unknown.error().message(),
             "config.json: no family serves model_type \"qwen3_mo\"; the nearest name known is "
-            "\"qwen3_moe\"; a new family is one text file: docs/ARCHITECTURES.md");
+            "\"qwen3_moe\"; a new family is one text file, given with --architecture FILE: "
+            "docs/ARCHITECTURES.md");
   const auto none = catalogue->find(test::object({}));
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().message(), "config.json: model_type is missing; expected a string");
