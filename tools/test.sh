@@ -9,13 +9,13 @@ usage() {
 usage: tools/test.sh [--dry-run] [STAGE...]
 
   lint    layers, formatting, scripts
-  fast    release build with warnings as errors; unit, kernel, cli and hostile-input tests
+  fast    release build; unit, kernel, cli and hostile-input tests
   asan    AddressSanitizer and UndefinedBehaviorSanitizer: the same tests, and each fuzz target for some seconds
-  clang   release build with clang; unit and kernel tests
+  clang   release build with clang; the parity stage compares what it writes
   arm64   cross build for 64-bit ARM; the parity stage runs it under QEMU
-  parity  everything else: live mlx-lm, determinism across builds, the installed package, memory, this README
+  parity  everything else: live mlx-lm, determinism across builds, the installed package, memory, the README's commands
 
-All but lint, asan and clang use build/release. `tidy` is a stage that only runs when named.
+With CI=true in the environment warnings are errors. fast and parity use build/release. `tidy` is a stage that only runs when named.
 TEXT
 }
 
@@ -35,6 +35,9 @@ if [ "${#stages[@]}" = 0 ]; then
 fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)
+# A compiler newer than ours may warn of something new: that stops CI, not a newcomer.
+werror=OFF
+if [ "${CI:-}" = true ]; then werror=ON; fi
 # Tests that compare with other programs or builds, or take minutes, run once, at the end.
 late='^(parity|install|slow)$'
 
@@ -51,7 +54,7 @@ run_ctest() {  # run_ctest TREE [CTEST ARGUMENT...]
   ctest --test-dir "build/$tree" -j "$jobs" --output-on-failure --no-tests=error "$@"
 }
 
-build_release() { build release -DMLXMILL_BUILD_TESTS=ON -DMLXMILL_WERROR=ON; }
+build_release() { build release -DMLXMILL_BUILD_TESTS=ON -DMLXMILL_WERROR="$werror"; }
 
 stage_lint() { ./tools/lint.sh; }
 
@@ -67,10 +70,8 @@ stage_asan() {
     UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan -LE "$late"
 }
 
-stage_clang() {
-  build clang -DMLXMILL_BUILD_TESTS=ON
-  run_ctest clang -L unit
-}
+# The asan stage has run the tests as clang compiles them; here its warnings count and, in the parity stage, the bytes.
+stage_clang() { build clang -DMLXMILL_BUILD_TESTS=OFF -DMLXMILL_WERROR="$werror"; }
 
 stage_arm64() {
   if [ "$(uname -s)" != Linux ] || [ "$(uname -m)" != x86_64 ] || ! command -v apt-get >/dev/null; then
@@ -100,6 +101,8 @@ if [ "$dry_run" = yes ]; then
 fi
 ./tools/setup.sh --tests
 mkdir -p build
+# The interpreter that has mlx and safetensors: some unit tests ask them, and skip without it.
+export MLXMILL_PYTHON=$PWD/build/venv/bin/python
 for stage in "${stages[@]}"; do
   printf '\n=== %s (%d s) ===\n' "$stage" "$SECONDS"
   # No `||` or `if` around the call: bash would switch `set -e` off inside it.

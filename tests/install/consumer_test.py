@@ -10,8 +10,11 @@ from pathlib import Path
 
 def run(*command):
     print("+", " ".join(map(str, command)), flush=True)
-    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE,
-                          encoding="utf-8").stdout
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          encoding="utf-8")
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}\nexit status {done.returncode}")
+    return done.stdout
 
 
 def main():

@@ -260,14 +260,18 @@ def compare_logits(theirs, ours):
     return problems
 
 
+def loads(folder):
+    try:
+        return [] if logits_of(folder)[1] else ["logits are not finite"]
+    except Exception as error:
+        return [f"does not load in mlx-lm: {type(error).__name__}: {error}"]
+
+
 def after_mlx_lm_failed(result, ours, reason):
     """mlx-lm raised: mlxmill may refuse cleanly, or write a model that loads."""
     if result.returncode == 0:
-        try:
-            logits_of(ours)
-            return "mlx-lm fails", f"{reason}; ours loads", ()
-        except Exception as error:
-            return "differs", reason, (f"mlx-lm fails ({reason}) and our output does not load: {error}",)
+        problems = loads(ours)
+        return "differs" if problems else "mlx-lm fails", f"{reason}; ours loads", tuple(problems)
     if result.returncode in CLEAN_FAILURES and result.stderr.startswith("error:") and not ours.exists():
         return "mlx-lm fails", f"{reason}; we say: {result.stderr.splitlines()[0]}", ()
     return "differs", reason, (f"exit status {result.returncode}: {result.stderr.strip()[-400:]}",)
@@ -292,6 +296,7 @@ def convert_both(program, source, work, name, configuration, arguments, flags, d
     detail = f"{tensors} tensors"
     if left:
         detail += f", {len(left)} left packed by mlx-lm"
+        problems = problems or loads(ours)
     elif configuration.logits and not problems:
         problems = compare_logits(theirs, ours)
         detail += ", logits"
