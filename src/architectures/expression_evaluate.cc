@@ -196,14 +196,17 @@ class Evaluator {
       return Operand(Value(*member));
     }
     const auto* array = a.as_array();
-    if (!array) return wrong_type(node.operands[0], a, "an array");
+    const auto* text = a.as_string();
+    if (!array && !text) return wrong_type(node.operands[0], a, "an array");
     if (!b.as_int()) return wrong_type(node.operands[1], b, "an integer");
-    const auto size = static_cast<std::int64_t>(array->size());
+    const auto size = static_cast<std::int64_t>(array ? array->size() : text->size());
     const std::int64_t at = *b.as_int() < 0 ? *b.as_int() + size : *b.as_int();
     if (at < 0 || at >= size) {
-      return error(fmt::format("index {} is outside an array of {}", *b.as_int(), size));
+      return error(fmt::format("index {} is outside {} of {}", *b.as_int(),
+                               array ? "an array" : "a string", size));
     }
-    return Operand(Value((*array)[static_cast<std::size_t>(at)]));
+    const auto place = static_cast<std::size_t>(at);
+    return Operand(array ? Value((*array)[place]) : Value(text->substr(place, 1)));
   }
 
   Result<Operand> compare(const Tree::Node& node, const Value& a, const Value& b) {

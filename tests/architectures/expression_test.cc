@@ -67,6 +67,11 @@ TEST(Expression, FollowsPythonsPrecedence) {
   EXPECT_EQ(value("missing ?? 2 > 1"), "true");
 }
 
+TEST(Expression, IndexesStringsByCharacter) {
+  EXPECT_EQ(value("'M-M*'[3] == '*'"), "true");
+  EXPECT_EQ(value("'M-M*'[-3] == '-'"), "true");
+}
+
 TEST(Expression, DividesAsPythonOrExactly) {
   EXPECT_EQ(value("7 // 2"), "3");
   EXPECT_EQ(value("-7 // 2"), "-4");
@@ -116,6 +121,7 @@ TEST(Expression, NamesTheKeyAndTheTypeItGot) {
   EXPECT_EQ(value("1 in heads"),
             "f.toml:7: in \"1 in heads\": heads is an integer; expected an array");
   EXPECT_EQ(value("list[2]"), "f.toml:7: in \"list[2]\": index 2 is outside an array of 2");
+  EXPECT_EQ(value("'ab'[-3]"), "f.toml:7: in \"'ab'[-3]\": index -3 is outside a string of 2");
   EXPECT_EQ(value("true + 1"), "f.toml:7: in \"true + 1\": true is a boolean; expected a number");
 }
 
