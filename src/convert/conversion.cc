@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <system_error>
 
 #include "base/checked_math.h"
@@ -262,6 +263,24 @@ void Planner::number_units() {
   c_.jobs = std::move(sorted);
 }
 
+/// Parameters as mlx-lm counts them for the index: those of leaf modules. A tensor that sits on a
+/// module with modules below it is not counted. Source: mlx_lm/utils.py get_total_parameters.
+std::uint64_t leaf_parameters(const std::vector<PlannedModule>& modules) {
+  std::set<std::string> inner;
+  for (const PlannedModule& module : modules) {
+    if (!module.path.empty()) inner.insert("");
+    for (std::size_t dot = module.path.find('.'); dot != std::string::npos;
+         dot = module.path.find('.', dot + 1)) {
+      inner.insert(module.path.substr(0, dot));
+    }
+  }
+  std::uint64_t total = 0;
+  for (const PlannedModule& module : modules) {
+    if (!inner.count(module.path)) total += module.parameters;
+  }
+  return total;
+}
+
 Status Planner::write_small_files() {
   const base::Value quantization =
       scheme_ ? quantization_value(*scheme_, decisions_) : base::Value();
@@ -272,7 +291,7 @@ Status Planner::write_small_files() {
     total_size += tensor.bytes;
     weight_map.emplace_back(tensor.name, c_.files[tensor.file].name);
   }
-  c_.index_text = index_text(total_size, c_.plan.parameters, std::move(weight_map));
+  c_.index_text = index_text(total_size, leaf_parameters(c_.plan.modules), std::move(weight_map));
   MLXMILL_ASSIGN(c_.copies, formats::files_to_copy(c_.options.source));
   for (const std::string& name : c_.copies) {
     std::error_code ignored;

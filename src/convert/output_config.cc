@@ -16,8 +16,11 @@ Value quantization_value(const Scheme& scheme,
                 {"mode", Value(mode_name(scheme.mode))}};
   for (const auto& [path, decision] : decisions) {
     if (!decision.own_entry || !decision.scheme) continue;
-    Object entry{{"group_size", Value(decision.scheme->group_size)},
-                 {"bits", Value(decision.scheme->bits)}};
+    Object entry;
+    if (decision.entry_has_group_size) {
+      entry.push_back({"group_size", Value(decision.scheme->group_size)});
+    }
+    if (decision.entry_has_bits) entry.push_back({"bits", Value(decision.scheme->bits)});
     if (decision.entry_has_mode) entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
     object.push_back({path, Value(std::move(entry))});
   }

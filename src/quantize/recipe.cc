@@ -132,6 +132,8 @@ Decision Recipe::decide(const Candidate& candidate) const {
   }
   decision.scheme = own;
   decision.own_entry = true;
+  decision.entry_has_bits = candidate.family_bits.has_value();
+  decision.entry_has_group_size = candidate.family_group_size.has_value();
   return decision;
 }
 

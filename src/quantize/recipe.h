@@ -27,10 +27,11 @@ struct Candidate {
 struct Decision {
   std::optional<Scheme> scheme;  ///< Empty: stays unquantized.
   /// The module gets an entry of its own under config.json's `quantization`, as mlx-lm writes one
-  /// for every module whose predicate gives settings; `entry_has_mode` tells whether that entry
-  /// names the mode.
+  /// for every module whose predicate gives settings. The entry holds what that predicate gave.
   bool own_entry = false;
   bool entry_has_mode = false;
+  bool entry_has_bits = true;
+  bool entry_has_group_size = true;
   std::string reason;  ///< Why not quantized.
 };
 

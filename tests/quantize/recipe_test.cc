@@ -43,6 +43,16 @@ TEST(Recipe, FamilyEntryIsAffineWhateverTheRunsMode) {
   EXPECT_FALSE(decision.entry_has_mode);
 }
 
+TEST(Recipe, FamilyEntryKeepsToTheKeysTheFamilyGave) {
+  const Recipe recipe = *Recipe::make("", {Mode::kAffine, 4, 32}, kPaths, 8);
+  Candidate lora = candidate("lora.2");
+  lora.family_bits = 8;
+  const Decision decision = recipe.decide(lora);
+  EXPECT_EQ(decision.scheme, (Scheme{Mode::kAffine, 8, 64}));
+  EXPECT_TRUE(decision.entry_has_bits);
+  EXPECT_FALSE(decision.entry_has_group_size);
+}
+
 TEST(Recipe, FamilyEntryThatDoesNotDivideTheRowsIsLeftOut) {
   const Recipe recipe = *Recipe::make("", {Mode::kMxfp4, 4, 32}, kPaths, 8);
   Candidate gate = candidate("gate", 96);
