@@ -61,9 +61,9 @@ Result<PathTemplate> parse_path(const std::string& text, std::string_view file_n
 Result<std::vector<Expression>> parse_extents(const Node& node, std::string_view file_name) {
   const Node::Items* items = node.as_array();
   std::vector<Expression> extents;
-  if (!items || items->empty() || items->size() > 8) {
+  if (!items || items->size() > 8) {
     return error_at(file_name, node.line,
-                    fmt::format("expected a list of 1 to 8 sizes, got {}", node.type_name()));
+                    fmt::format("expected a list of at most 8 sizes, got {}", node.type_name()));
   }
   for (const Node& item : *items) {
     MLXMILL_ASSIGN(Expression extent, parse_expression(item, file_name));

@@ -25,7 +25,6 @@ namespace mlxmill::formats {
 namespace {
 
 using base::Array;
-using base::Member;
 using base::Object;
 using base::Value;
 

@@ -63,6 +63,10 @@ class HeaderReader {
  private:
   Status expect(JsonToken wanted, std::string_view what) {
     MLXMILL_ASSIGN(const JsonToken got, tokens_.next());
+    return check(got, wanted, what);
+  }
+
+  Status check(JsonToken got, JsonToken wanted, std::string_view what) {
     if (got == wanted) return {};
     return tokens_.error(
         fmt::format("{} is {}; expected {}", what, token_name(got), token_name(wanted)));
@@ -76,7 +80,10 @@ class HeaderReader {
   Status read_metadata() {
     if (has_metadata_) return tokens_.error("'__metadata__' appears twice");
     has_metadata_ = true;
-    MLXMILL_TRY(expect(JsonToken::kBeginObject, "'__metadata__'"));
+    // What mx.save_safetensors writes when it is given none.
+    MLXMILL_ASSIGN(const JsonToken first, tokens_.next());
+    if (first == JsonToken::kNull) return {};
+    MLXMILL_TRY(check(first, JsonToken::kBeginObject, "'__metadata__'"));
     while (true) {
       MLXMILL_ASSIGN(const JsonToken token, tokens_.next());
       if (token == JsonToken::kEndObject) return {};

@@ -65,6 +65,7 @@ TEST(SafetensorsHeader, ReadsTensorsInDataOrder) {
 TEST(SafetensorsHeader, ReadsEmptyFiles) {
   EXPECT_TRUE(parse("{}", 0));
   EXPECT_TRUE(parse(R"({"__metadata__":{}})", 0));
+  EXPECT_TRUE(parse(R"({"__metadata__":null})", 0));
   EXPECT_EQ(error_of("{}", 3), "f: bytes 0 to 3 of the data belong to no tensor");
 }
 
@@ -178,8 +179,8 @@ TEST(SafetensorsHeader, RefusesBadNames) {
 }
 
 TEST(SafetensorsHeader, RefusesMetadataOtherThanStrings) {
-  EXPECT_EQ(error_of(R"({"__metadata__":null})", 0),
-            "f: line 1 column 17: '__metadata__' is null; expected an object");
+  EXPECT_EQ(error_of(R"({"__metadata__":[]})", 0),
+            "f: line 1 column 17: '__metadata__' is an array; expected an object");
   EXPECT_EQ(error_of(R"({"__metadata__":{"a":1}})", 0),
             "f: line 1 column 22: 'a' of '__metadata__' is an integer; expected a string");
   EXPECT_EQ(error_of(R"({"__metadata__":{"a":"","a":""}})", 0),
