@@ -38,6 +38,21 @@ Result<Catalogue> Catalogue::built_in() {
   return catalogue;
 }
 
+Result<Catalogue> Catalogue::for_config(const base::Value& config) {
+  const base::Value* model_type = config.find("model_type");
+  if (!model_type || !model_type->as_string()) return built_in();
+  const std::string quoted_type = '"' + *model_type->as_string() + '"';
+  Catalogue catalogue;
+  for (const BuiltInFile& file : built_in_files()) {
+    // A file cannot serve a type that it does not name.
+    if (file.text.find(quoted_type) == std::string_view::npos) continue;
+    MLXMILL_ASSIGN(Declaration declaration, Declaration::parse(file.text, file.name));
+    catalogue.declarations_.push_back(std::move(declaration));
+  }
+  // An unknown type is answered with the nearest names of all.
+  return catalogue.find(config) ? Result<Catalogue>(std::move(catalogue)) : built_in();
+}
+
 void Catalogue::add(Declaration declaration) {
   declarations_.insert(declarations_.begin(), std::move(declaration));
 }

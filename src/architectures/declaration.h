@@ -105,6 +105,8 @@ class Catalogue {
  public:
   /// The built-in declarations.
   static Result<Catalogue> built_in();
+  /// The same as far as find() for this config goes, without parsing what cannot serve it.
+  static Result<Catalogue> for_config(const base::Value& config);
   /// Adds a family ahead of the others.
   void add(Declaration declaration);
 

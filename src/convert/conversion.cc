@@ -129,7 +129,8 @@ Status Planner::open_source() {
 }
 
 Status Planner::lay_out() {
-  MLXMILL_ASSIGN(architectures::Catalogue catalogue, architectures::Catalogue::built_in());
+  MLXMILL_ASSIGN(architectures::Catalogue catalogue,
+                 architectures::Catalogue::for_config(c_.checkpoint.config));
   if (!c_.options.architecture_file.empty()) {
     const std::string& file = c_.options.architecture_file;
     MLXMILL_ASSIGN(const std::string text, io::read_text(file, kMaxDeclarationBytes));

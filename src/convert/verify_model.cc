@@ -141,7 +141,8 @@ class Verifier {
 
   /// Names and shapes against the family's declaration, where one serves the model.
   void check_family() {
-    Result<architectures::Catalogue> catalogue = architectures::Catalogue::built_in();
+    Result<architectures::Catalogue> catalogue =
+        architectures::Catalogue::for_config(checkpoint_.config);
     if (!catalogue) return problem(catalogue.error().message());
     Result<architectures::Declaration> family = catalogue->find(checkpoint_.config);
     if (!family) {

@@ -108,7 +108,8 @@ class Inspector {
                                : "Hugging Face checkpoint";
     if (const base::Value* type = c_.config.find("model_type"); type && type->as_string())
       info_.model_type = *type->as_string();
-    if (Result<architectures::Catalogue> catalogue = architectures::Catalogue::built_in()) {
+    if (Result<architectures::Catalogue> catalogue =
+            architectures::Catalogue::for_config(c_.config)) {
       if (Result<architectures::Declaration> family = catalogue->find(c_.config))
         info_.family = family->family();
     }

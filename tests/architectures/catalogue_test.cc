@@ -105,6 +105,26 @@ TEST(Documentation, HasOnlyExamplesThatParse) {
   EXPECT_GE(n_blocks, 4);
 }
 
+TEST(Catalogue, ForConfigFindsWhatTheWholeOneFinds) {
+  const auto whole = Catalogue::built_in();
+  ASSERT_TRUE(whole);
+  for (const Declaration& declaration : whole->declarations()) {
+    for (const std::string& type : declaration.model_types()) {
+      Value config = config_of(type.c_str());
+      if (!declaration.architecture_names().empty()) {
+        config.set("architectures", base::Array{Value(declaration.architecture_names()[0])});
+      }
+      const auto part = Catalogue::for_config(config);
+      ASSERT_TRUE(part);
+      EXPECT_LT(part->declarations().size(), 10u) << type;
+      EXPECT_EQ(part->find(config)->family(), declaration.family()) << type;
+    }
+  }
+  const Value unknown = config_of("lama");
+  EXPECT_EQ(Catalogue::for_config(unknown)->find(unknown).error().message(),
+            whole->find(unknown).error().message());
+}
+
 TEST(Documentation, ListsEveryFamily) {
   const std::string document = file_text("docs/ARCHITECTURES.md");
   const auto catalogue = Catalogue::built_in();

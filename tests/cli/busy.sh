@@ -9,7 +9,8 @@ while :; do
   rm -rf made
   mlxmill convert source --bits 4 --threads 1 -o made --quiet > first 2>&1 &
   runner=$!
-  sleep "0.0$((tries % 8 + 1))"
+  # Stopped as soon as it has taken the output; how long it takes to get there depends on the build.
+  while [ ! -s .made.mlxmill-work/journal ] && kill -0 "$runner" 2> kill_err; do sleep 0.005; done
   kill -STOP "$runner" 2> kill_err || { wait "$runner"; continue; }
   status=0
   mlxmill convert source --bits 4 -o made > out 2> err || status=$?
