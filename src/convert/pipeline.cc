@@ -49,11 +49,13 @@ class Monitor {
     bytes_.fetch_add(bytes, std::memory_order_relaxed);
     if (tensor_ended) tensors_.fetch_add(1, std::memory_order_relaxed);
     const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock() || Clock::now() - last_tick_ < kTick) return;
+    if (!lock.owns_lock()) return;
+    if (callbacks_.cancelled && callbacks_.cancelled()) {
+      set_error(Error(Code::kCancelled, "stopped on request"));
+    }
+    if (Clock::now() - last_tick_ < kTick) return;
     last_tick_ = Clock::now();
     report();
-    if (callbacks_.cancelled && callbacks_.cancelled())
-      set_error(Error(Code::kCancelled, "stopped on request"));
   }
 
   void fail(Error error) {

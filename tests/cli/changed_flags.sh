@@ -14,7 +14,8 @@ interrupt() {
     rm -rf made
     mlxmill convert source --bits 4 --threads 1 -o made > out 2> err &
     runner=$!
-    sleep "0.$((tries % 3 + 1))5"
+    # As soon as it has taken the output; how long it takes to get there depends on the build.
+    while [ ! -s .made.mlxmill-work/journal ] && kill -0 "$runner" 2> kill_err; do sleep 0.005; done
     kill -9 "$runner" 2> kill_err || true
     wait "$runner" 2> wait_err || true
     ls -A | grep -q '^\..*made' && [ ! -e made ] && return

@@ -24,7 +24,8 @@ while [ "$status" -eq 0 ]; do
   status=0
   mlxmill convert source --bits 4 --threads 1 -o disk/made --quiet > out 2> err &
   runner=$!
-  sleep "0.0$((tries % 8 + 1))"
+  # As soon as it has taken the output; how long it takes to get there depends on the build.
+  while [ ! -s disk/.made.mlxmill-work/journal ] && kill -0 "$runner" 2> kill_err; do sleep 0.005; done
   kill -STOP "$runner" 2> kill_err || true
   dd if=/dev/zero of=disk/filler bs=1048576 count=400 2> dd_err || true
   kill -CONT "$runner" 2> kill_err || true

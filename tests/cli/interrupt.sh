@@ -11,10 +11,12 @@ for signal in TERM INT; do
     rm -rf made
     status=0
     # Through Python: a shell lets its background jobs ignore SIGINT.
-    python3 - "$signal" "$tries" > out 2> err <<'PYTHON' || status=$?
-import signal, subprocess, sys, time
+    python3 - "$signal" > out 2> err <<'PYTHON' || status=$?
+import os, signal, subprocess, sys, time
 process = subprocess.Popen(["mlxmill", "convert", "source", "--bits", "4", "--threads", "1", "-o", "made"])
-time.sleep(0.02 * (int(sys.argv[2]) % 10 + 1))
+# As soon as it has taken the output; how long it takes to get there depends on the build.
+while process.poll() is None and not os.path.exists(".made.mlxmill-work/journal"):
+    time.sleep(0.002)
 process.send_signal(getattr(signal, "SIG" + sys.argv[1]))
 status = process.wait()
 # Killed by the signal itself: it came before the program was ready for it.
