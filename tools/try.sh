@@ -8,7 +8,7 @@ program=${MLXMILL_PROGRAM:-}
 if [ -z "$program" ]; then
   ./tools/setup.sh
   cmake --preset release -DMLXMILL_BUILD_TESTS=OFF -G Ninja >/dev/null
-  cmake --build build/release --target mlxmill_program
+  cmake --build build/release --target mlxmill_cli
   program=build/release/mlxmill
 fi
 output=${1:-build/sample-4bit}
