@@ -6,6 +6,7 @@
 #include "architectures/layout.h"
 #include "architectures/program.h"
 #include "architectures/scope.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -57,11 +58,22 @@ const std::vector<std::string>& Declaration::architecture_names() const {
 
 Result<Layout> Declaration::apply(const base::Value& config,
                                   std::span<const SourceTensor> tensors) const {
+  std::vector<TensorView> views;
+  views.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    MLXMILL_ASSIGN(TensorView view, tensors::view_of(tensors[i], i));
+    views.push_back(std::move(view));
+  }
+  return apply(config, std::move(views));
+}
+
+Result<Layout> Declaration::apply(const base::Value& config,
+                                  std::vector<TensorView> tensors) const {
   if (!config.as_object()) {
     return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
   }
-  MLXMILL_ASSIGN(TensorTable table, TensorTable::of(tensors));
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of(std::move(tensors)));
   Scope scope(*program_, config, table);
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;

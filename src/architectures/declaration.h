@@ -9,19 +9,15 @@
 #include <string_view>
 #include <vector>
 
-#include "architectures/tensor_view.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
+#include "tensors/tensor_view.h"
 
 namespace mlxmill::architectures {
 
-/// A tensor as the header of a source shard describes it.
-struct SourceTensor {
-  std::string name;
-  DType dtype;
-  base::Shape shape;
-};
+using tensors::SourceTensor;
+using tensors::TensorView;
 
 /// What kind of module owns a parameter: it decides what mlx-lm quantizes.
 enum class ModuleKind : std::uint8_t {
@@ -52,6 +48,8 @@ struct Module {
   /// The source is already MLX-quantized here: weight U32 + scales (+ biases).
   bool packed = false;
   std::optional<Scheme> packed_scheme;  ///< how, when `packed`
+  /// The weights as floats, when another format's codes were repacked.
+  std::optional<TensorView> decoded = std::nullopt;
 };
 
 /// A source tensor that does not reach the output, and the rule that says so.
@@ -95,6 +93,8 @@ class Declaration {
   /// unexpected or ill-shaped tensor (all of them counted, the first ones listed by name with
   /// expected and got).
   Result<Layout> apply(const base::Value& config, std::span<const SourceTensor> tensors) const;
+  /// The same for tensors that something was done to already.
+  Result<Layout> apply(const base::Value& config, std::vector<TensorView> tensors) const;
 
  private:
   std::shared_ptr<const detail::Program> program_;

@@ -20,6 +20,9 @@ Result<std::vector<Module>> strict_modules(const detail::Program& program, Scope
 Result<std::vector<Module>> open_modules(const detail::Program& program, const Scope& scope,
                                          const TensorTable& tensors);
 
+/// Makes the module that of a packed view: codes, scales and perhaps biases under MLX's names.
+void take_codes(Module& module, const TensorView& weight);
+
 /// How a module of an MLX-quantized source is packed. `in` is the number of weights in a row.
 /// Errors: the text says what does not fit.
 Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in);

@@ -8,6 +8,7 @@
 #include "architectures/document.h"
 #include "architectures/layout.h"
 #include "architectures/report.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -130,10 +131,14 @@ class Builder {
     module.rule = spec.rule;
     const bool quantizable = spec.kind != ModuleKind::kNorm && spec.kind != ModuleKind::kTensors;
     module.packed = quantizable && is_packed(path);
+    const TensorView* weight = tensors_.find(full_name(path, "weight"));
+    const bool has_codes = quantizable && !module.packed && weight && weight->packed;
     for (const Parameter& parameter : spec.parameters) {
       MLXMILL_ASSIGN(const base::Shape shape, extents(parameter));
       if (module.packed) {
         add_packed(module, shape);
+      } else if (has_codes) {
+        add_codes(module, *weight, shape);
       } else {
         add(module, spec, parameter.name, shape);
       }
@@ -191,6 +196,15 @@ class Builder {
     return tensors_.has(full_name(path, "scales"));
   }
 
+  /// Weights that the source's own format held as codes.
+  void add_codes(Module& module, const TensorView& weight, const base::Shape& shape) {
+    used_.insert(weight.name);
+    if (weight.shape != shape) {
+      report_.ill_formed(weight.name, base::to_string(shape), base::to_string(weight.shape));
+    }
+    take_codes(module, weight);
+  }
+
   void add_packed(Module& module, const base::Shape& logical) {
     const std::string path = module.path;
     const TensorView* weight = take(full_name(path, "weight"), logical);
@@ -230,6 +244,20 @@ class Builder {
 };
 
 }  // namespace
+
+void take_codes(Module& module, const TensorView& weight) {
+  module.packed = true;
+  module.packed_scheme = weight.packed->scheme;
+  module.decoded = tensors::decoded(weight);
+  const auto add = [&](const TensorView& part, std::string_view name) {
+    module.tensors.push_back(part);
+    module.tensors.back().name = module.path + "." + std::string(name);
+    module.keep_dtype.push_back(false);
+  };
+  add(weight.packed->codes, "weight");
+  add(weight.packed->scales, "scales");
+  if (weight.packed->biases) add(*weight.packed->biases, "biases");
+}
 
 Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in) {
   const Error unfit(Code::kInvalidInput, "the codes do not fit the module");

@@ -140,13 +140,15 @@ Status Planner::lay_out() {
   }
   MLXMILL_ASSIGN(const architectures::Declaration declaration,
                  catalogue.find(c_.checkpoint.config));
-  std::vector<architectures::SourceTensor> tensors;
+  std::vector<tensors::SourceTensor> tensors;
+  std::vector<streaming::StoredTensor> stored;
   tensors.reserve(c_.checkpoint.tensors.size());
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
     tensors.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
-    c_.sources.push_back({&c_.checkpoint.shards[t.shard].file, t.tensor.begin,
-                          (t.tensor.end - t.tensor.begin) / dtype_bytes(t.tensor.dtype)});
+    stored.push_back(
+        {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
+  c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
   Result<Layout> layout = declaration.apply(c_.checkpoint.config, tensors);
   if (!layout) return std::move(layout).error().at(c_.options.source.string());
   layout_ = *std::move(layout);
