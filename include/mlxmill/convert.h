@@ -25,7 +25,9 @@ struct ConvertOptions {
   std::optional<int> bits;        ///< Default by mode: affine 4, mxfp4 and nvfp4 4, mxfp8 8.
   std::optional<int> group_size;  ///< Default by mode: affine 64, mxfp4 and mxfp8 32, nvfp4 16.
   std::string recipe;             ///< "", "mixed_2_6", "mixed_3_4", "mixed_3_6" or "mixed_4_6".
-  bool dequantize = false;        ///< Turns an MLX-quantized source back into floats.
+  bool dequantize = false;        ///< Turns a quantized source back into floats.
+  bool requantize =
+      false;  ///< Quantizes anew what another format's source holds as codes MLX could keep.
   std::optional<DType>
       dtype;  ///< Of what stays unquantized; default: the config's torch_dtype, else as stored.
   std::string codes = "mlx";  ///< How codes are chosen; "mlx" = libmlx's CPU backend, bit for bit.
@@ -86,6 +88,9 @@ struct Plan {
   std::uint64_t disk_free = 0;
   std::uint64_t memory_needed = 0;  ///< Upper bound of the buffers.
   double bits_per_weight = 0;       ///< output_bytes * 8 / parameters.
+  std::string source_method;  ///< How the source is quantized: "gptq", "fp8", ...; empty for floats
+                              ///< and MLX.
+  std::vector<std::string> warnings;  ///< For people.
 };
 
 /// What a finished conversion did; times are wall clock.

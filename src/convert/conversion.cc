@@ -15,12 +15,14 @@
 #include "convert/journal.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
+#include "convert/packed_modules.h"
 #include "convert/pipeline.h"
 #include "formats/quantization_config.h"
 #include "io/free_space.h"
 #include "io/hash.h"
 #include "io/work_folder.h"
 #include "quantize/recipe.h"
+#include "sources/decode_checkpoint.h"
 
 namespace mlxmill::convert {
 namespace {
@@ -56,6 +58,7 @@ class Planner {
   Status open_source();
   Status lay_out();
   Status decide();
+  Status decide_modules();
   Status make_jobs();
   Status assign_files();
   void number_units();
@@ -68,6 +71,7 @@ class Planner {
   std::optional<formats::QuantizationConfig>
       packed_;  ///< The source's own, when it is MLX-quantized.
   std::string declaration_text_digest_;
+  sources::DecodedSource source_;
   Layout layout_;
   std::vector<std::pair<std::string, quantize::Decision>> decisions_;
 };
@@ -101,19 +105,6 @@ Status Planner::open_source() {
   }
   const base::Value& config = c_.checkpoint.config;
   MLXMILL_ASSIGN(packed_, formats::read_quantization_config(config));
-  const std::string method = formats::source_quantization_method(config);
-  // fp8 configs often outlive a dequantization to bf16; the tensors decide then.
-  if (!packed_ && !method.empty() && method != "fp8") {
-    return Error(Code::kUnsupported,
-                 fmt::format("the source is quantized with '{}', which is not read yet", method))
-        .at("config.json: quantization_config")
-        .hint("convert the original 16-bit checkpoint");
-  }
-  if (packed_ && o.quantize) {
-    return Error(Code::kUnsupported, "the source is an MLX model that is quantized already")
-        .at(o.source.string())
-        .hint("convert the original checkpoint, or turn this one back first with --dequantize");
-  }
   dtype_ = o.dtype;
   const auto named = [](const base::Value* value) -> std::optional<DType> {
     const std::string* name = value ? value->as_string() : nullptr;
@@ -140,16 +131,16 @@ Status Planner::lay_out() {
   }
   MLXMILL_ASSIGN(const architectures::Declaration declaration,
                  catalogue.find(c_.checkpoint.config));
-  std::vector<tensors::SourceTensor> tensors;
   std::vector<streaming::StoredTensor> stored;
-  tensors.reserve(c_.checkpoint.tensors.size());
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
-    tensors.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
     stored.push_back(
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
-  Result<Layout> layout = declaration.apply(c_.checkpoint.config, tensors);
+  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(c_.checkpoint);
+  if (!decoded) return std::move(decoded).error().at(c_.options.source.string());
+  source_ = *std::move(decoded);
+  Result<Layout> layout = declaration.apply(c_.checkpoint.config, std::move(source_.tensors));
   if (!layout) return std::move(layout).error().at(c_.options.source.string());
   layout_ = *std::move(layout);
   c_.plan.family = declaration.family();
@@ -159,7 +150,20 @@ Status Planner::lay_out() {
   }
   for (const architectures::Dropped& d : layout_.dropped)
     c_.plan.dropped.push_back({d.name, d.reason});
+  for (const auto& [name, why] : source_.dropped) c_.plan.dropped.push_back({name, why});
+  c_.plan.source_method = source_.method;
+  c_.plan.warnings = source_.warnings;
+  // Scales that were kept stay exact in their own type.
+  if (!c_.options.dtype && source_.scale_type) dtype_ = source_.scale_type;
   return {};
+}
+
+/// What a float weight was coded as, where MLX could not hold those codes.
+std::optional<Scheme> quantized_before(const Module& module) {
+  if (module.tensors.empty() || !module.tensors[0].coded_as) return std::nullopt;
+  const Scheme scheme = *module.tensors[0].coded_as;
+  if (module.tensors[0].shape.back() % scheme.group_size != 0) return std::nullopt;
+  return scheme;
 }
 
 bool quantizable(const Module& module) {
@@ -168,6 +172,22 @@ bool quantizable(const Module& module) {
 }
 
 Status Planner::decide() {
+  // An MLX model that is quantized again goes through floats; another format's codes do on request
+  // only.
+  std::optional<Requantized> requantized;
+  if (scheme_ && (packed_ || c_.options.requantize)) requantized.emplace(layout_.modules);
+  MLXMILL_TRY(decide_modules());
+  if (!requantized) return {};
+  if (const std::size_t n = requantized->settle(layout_.modules, decisions_)) {
+    c_.plan.warnings.push_back(
+        fmt::format("{} modules were quantized already and are rounded a second time; the original "
+                    "checkpoint gives a better model",
+                    n));
+  }
+  return {};
+}
+
+Status Planner::decide_modules() {
   std::vector<std::string> paths;
   for (const Module& module : layout_.modules) paths.push_back(module.path);
   std::optional<quantize::Recipe> recipe;
@@ -188,6 +208,8 @@ Status Planner::decide() {
         candidate.family_group_size = module.rule->group_size;
       }
       decision = recipe->decide(candidate);
+    } else if (const std::optional<Scheme> again = quantized_before(module)) {
+      if (!recipe && !c_.options.dequantize) decision.scheme = again;
     }
     decisions_.emplace_back(module.path, std::move(decision));
   }
@@ -285,9 +307,16 @@ std::uint64_t leaf_parameters(const std::vector<PlannedModule>& modules) {
 }
 
 Status Planner::write_small_files() {
-  const base::Value quantization =
-      scheme_ ? quantization_value(*scheme_, decisions_) : base::Value();
-  c_.config_text = output_config_text(c_.checkpoint.config, quantization, c_.options.dequantize);
+  base::Value quantization;
+  if (!source_.method.empty())
+    quantization = kept_quantization(layout_.modules, decisions_, source_.quantization, scheme_);
+  if (quantization.is_null() && scheme_) quantization = quantization_value(*scheme_, decisions_);
+  base::Value config = c_.checkpoint.config;
+  // What describes the source's codes says nothing of floats.
+  const bool stale =
+      !source_.method.empty() && source_.method != "bitnet" && quantization.is_null();
+  if (stale) drop_quantization_config(config);
+  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize);
   std::vector<std::pair<std::string, std::string>> weight_map;
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {

@@ -318,7 +318,8 @@ std::uint64_t memory_needed(const Conversion& conversion) {
   }
   // Tables: plan, headers and journal state, a few hundred bytes a tensor.
   const std::uint64_t tables =
-      conversion.n_units + (conversion.outputs.size() + conversion.checkpoint.tensors.size()) * 1024;
+      conversion.n_units +
+      (conversion.outputs.size() + conversion.checkpoint.tensors.size()) * 1024;
   return threads * largest + tables;
 }
 

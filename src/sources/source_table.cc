@@ -27,7 +27,8 @@ const TensorView* SourceTable::find(std::string_view name) const {
 
 Result<TensorView> SourceTable::take(std::string_view name, std::string_view needed_by) {
   if (std::optional<TensorView> view = take_if(name)) return *std::move(view);
-  return Error(Code::kInvalidInput, fmt::format("there is no {}, which it needs", base::quoted(name)))
+  return Error(Code::kInvalidInput,
+               fmt::format("there is no {}, which it needs", base::quoted(name)))
       .at(fmt::format("tensor {}", base::quoted(needed_by)))
       .hint("is a shard missing?");
 }
@@ -72,8 +73,9 @@ Result<std::vector<std::byte>> SourceTable::read(const TensorView& view) const {
   const bool stored = view.pieces.size() == 1 && !view.pieces[0].computed;
   const auto n = base::element_count(view.shape);
   if (!stored || !n || *n > kSmallBytes / dtype_bytes(view.dtype)) {
-    return Error(Code::kUnsupported, fmt::format("{} {} is too large to be looked at as a whole",
-                                                 dtype_name(view.dtype), base::to_string(view.shape)))
+    return Error(Code::kUnsupported,
+                 fmt::format("{} {} is too large to be looked at as a whole",
+                             dtype_name(view.dtype), base::to_string(view.shape)))
         .at(fmt::format("tensor {}", base::quoted(view.name)));
   }
   return read_(view.pieces[0].source);
@@ -81,8 +83,9 @@ Result<std::vector<std::byte>> SourceTable::read(const TensorView& view) const {
 
 Result<float> SourceTable::read_number(const TensorView& view) const {
   if (base::element_count(view.shape) != 1u || view.dtype != DType::kF32) {
-    return Error(Code::kInvalidInput, fmt::format("it is {} {}; expected one F32",
-                                                  dtype_name(view.dtype), base::to_string(view.shape)))
+    return Error(Code::kInvalidInput,
+                 fmt::format("it is {} {}; expected one F32", dtype_name(view.dtype),
+                             base::to_string(view.shape)))
         .at(fmt::format("tensor {}", base::quoted(view.name)));
   }
   MLXMILL_ASSIGN(const std::vector<std::byte> bytes, read(view));

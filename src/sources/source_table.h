@@ -24,8 +24,8 @@ class SourceTable {
 
   const tensors::TensorView* find(std::string_view name) const;
 
-  /// Takes a tensor out of the table. Errors: kInvalidInput when it is not there; `needed_by` is the tensor that
-  /// asks for it.
+  /// Takes a tensor out of the table. Errors: kInvalidInput when it is not there; `needed_by` is
+  /// the tensor that asks for it.
   Result<tensors::TensorView> take(std::string_view name, std::string_view needed_by);
   /// The same for one that may be absent.
   std::optional<tensors::TensorView> take_if(std::string_view name);
@@ -37,7 +37,8 @@ class SourceTable {
   std::vector<std::string> ending_in(std::string_view ending) const;
   std::vector<std::string> names() const;
 
-  /// A stored tensor of at most 1 MiB, whole. Errors: kUnsupported for a larger or computed one; those of io::File.
+  /// A stored tensor of at most 1 MiB, whole. Errors: kUnsupported for a larger or computed one;
+  /// those of io::File.
   Result<std::vector<std::byte>> read(const tensors::TensorView& view) const;
   /// A single number, of any type.
   Result<float> read_number(const tensors::TensorView& view) const;

@@ -1,4 +1,5 @@
 // Operations on integer codes and the numbers that go with them.
+#include <algorithm>
 #include <cstring>
 
 #include "base/checked_math.h"
@@ -93,7 +94,7 @@ Status evaluate(const tensors::DecodePacked& op, const Inputs& in, std::uint64_t
   return {};
 }
 
-Status evaluate(const tensors::DecodeIndexed& op, const Inputs& in, std::uint64_t begin,
+Status evaluate(const tensors::DecodeGroups& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out) {
   const auto columns = static_cast<std::uint64_t>(in.computed.shape.back());
   const auto groups = static_cast<std::uint64_t>(in.view(1).shape.back());
@@ -102,18 +103,27 @@ Status evaluate(const tensors::DecodeIndexed& op, const Inputs& in, std::uint64_
   Scratch::Lease zeros = in.scratch.take(groups * sizeof(float));
   Scratch::Lease index = in.scratch.take(columns * sizeof(std::int32_t));
   MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
-  MLXMILL_TRY(in.read(3, 0, columns, index.data()));
+  if (op.has_index) {
+    // The plan has checked that every entry is a group.
+    MLXMILL_TRY(in.read(in.computed.inputs.size() - 1, 0, columns, index.data()));
+  } else {
+    for (std::uint64_t c = 0; c < columns; ++c) {
+      const auto group = static_cast<std::int32_t>(c * groups / columns);
+      std::memcpy(index.data() + c * sizeof(group), &group, sizeof(group));
+    }
+  }
+  std::fill_n(zeros.floats(), groups, 0.0f);
   for (std::uint64_t i = 0; i < n;) {
     const std::uint64_t row = (begin + i) / columns;
     const std::uint64_t column = (begin + i) % columns;
     const std::uint64_t run = std::min(columns - column, n - i);
     MLXMILL_TRY(in.read_f32(1, row * groups, groups, scales.floats()));
-    MLXMILL_TRY(in.read_f32(2, row * groups, groups, zeros.floats()));
+    if (op.has_zeros) MLXMILL_TRY(in.read_f32(2, row * groups, groups, zeros.floats()));
     for (std::uint64_t k = 0; k < run; ++k) {
       std::int32_t group;
       std::memcpy(&group, index.data() + (column + k) * sizeof(group), sizeof(group));
-      // The index was checked when the conversion was planned.
-      const auto g = static_cast<std::uint64_t>(group);
+      const auto g =
+          std::min(static_cast<std::uint64_t>(static_cast<std::uint32_t>(group)), groups - 1);
       float& value = values.floats()[i + k];
       value = (value - (zeros.floats()[g] + static_cast<float>(op.add))) * scales.floats()[g];
     }

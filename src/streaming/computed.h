@@ -60,9 +60,15 @@ Status evaluate(const tensors::PackStream& op, const Inputs& in, std::uint64_t b
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::XorBytes& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
                 void* out);
+Status evaluate(const tensors::AddBytes& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out);
+Status evaluate(const tensors::ShiftBytes& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
+Status evaluate(const tensors::Reciprocal& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
 Status evaluate(const tensors::ZeroToBias& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
-Status evaluate(const tensors::DecodeIndexed& op, const Inputs& in, std::uint64_t begin,
+Status evaluate(const tensors::DecodeGroups& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
 
 /// A tensor that is computed when it is read.

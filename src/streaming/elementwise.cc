@@ -51,11 +51,41 @@ Status evaluate(const tensors::MultiplyAlong& op, const Inputs& in, std::uint64_
   return {};
 }
 
-Status evaluate(const tensors::XorBytes& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
-                void* out) {
+namespace {
+
+/// Reads bytes and replaces each.
+template <typename Step>
+Status each_byte(const Inputs& in, std::uint64_t begin, std::uint64_t n, void* out,
+                 const Step& step) {
   MLXMILL_TRY(in.read(0, begin, n, out));
   auto* bytes = static_cast<std::uint8_t*>(out);
-  for (std::uint64_t i = 0; i < n; ++i) bytes[i] = bytes[i] ^ op.mask;
+  for (std::uint64_t i = 0; i < n; ++i) bytes[i] = static_cast<std::uint8_t>(step(bytes[i]));
+  return {};
+}
+
+}  // namespace
+
+Status evaluate(const tensors::XorBytes& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out) {
+  return each_byte(in, begin, n, out, [&](std::uint8_t b) { return b ^ op.mask; });
+}
+
+Status evaluate(const tensors::AddBytes& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out) {
+  return each_byte(in, begin, n, out, [&](std::uint8_t b) { return b + op.value; });
+}
+
+Status evaluate(const tensors::ShiftBytes& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out) {
+  return each_byte(in, begin, n, out, [&](std::uint8_t b) { return (b >> op.shift) & op.mask; });
+}
+
+Status evaluate(const tensors::Reciprocal&, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out) {
+  Scratch::Lease values = in.scratch.take(n * sizeof(float));
+  MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
+  for (std::uint64_t i = 0; i < n; ++i) values.floats()[i] = 1 / values.floats()[i];
+  kernels::from_f32(values.floats(), out, in.computed.dtype, n);
   return {};
 }
 

@@ -33,9 +33,14 @@ struct Describe {
   std::string operator()(const UnpackStream& op) const { return fmt::format("stream {}", op.bits); }
   std::string operator()(const PackStream& op) const { return fmt::format("pack {}", op.bits); }
   std::string operator()(const XorBytes& op) const { return fmt::format("xor {}", op.mask); }
+  std::string operator()(const AddBytes& op) const { return fmt::format("add byte {}", op.value); }
+  std::string operator()(const ShiftBytes& op) const {
+    return fmt::format("shift {} {}", op.shift, op.mask);
+  }
+  std::string operator()(const Reciprocal&) const { return "reciprocal"; }
   std::string operator()(const ZeroToBias& op) const { return fmt::format("bias {}", op.add); }
-  std::string operator()(const DecodeIndexed& op) const {
-    return fmt::format("indexed {}", op.add);
+  std::string operator()(const DecodeGroups& op) const {
+    return fmt::format("groups {} {} {}", op.add, op.has_zeros, op.has_index);
   }
 };
 

@@ -79,21 +79,39 @@ struct XorBytes {
   std::uint8_t mask = 0;
 };
 
+/// U8 + value, modulo 256.
+struct AddBytes {
+  std::uint8_t value = 0;
+};
+
+/// (U8 >> shift) & mask.
+struct ShiftBytes {
+  int shift = 0;
+  std::uint8_t mask = 0;
+};
+
+/// 1 / x in float32, rounded once.
+struct Reciprocal {};
+
 /// Inputs: zero points U8 and scales. -(zero + add) * scale in float32, rounded to the scales'
 /// dtype.
 struct ZeroToBias {
   int add = 0;
 };
 
-/// Inputs: codes U8 [r, c], scales [r, g], zero points U8 [r, g] and I32 [c], which says the group
-/// of each column. (code - zero - add) * scale in float32, rounded once.
-struct DecodeIndexed {
+/// Inputs: codes U8 [r, c], scales [r, g], then zero points U8 [r, g] if `has_zeros` and I32 [c] if
+/// `has_index`, which says the group of each column; without it groups are runs of c / g columns.
+/// (code - zero - add) * scale in float32, rounded once.
+struct DecodeGroups {
   int add = 0;
+  bool has_zeros = true;
+  bool has_index = false;
 };
 
-using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
-                               Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
-                               PackStream, XorBytes, ZeroToBias, DecodeIndexed>;
+using Operation =
+    std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong, Normalize,
+                 DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream, PackStream, XorBytes,
+                 AddBytes, ShiftBytes, Reciprocal, ZeroToBias, DecodeGroups>;
 
 /// A tensor that is computed when it is read.
 struct Computed {

@@ -48,6 +48,9 @@ struct TensorView {
   /// The same values as MLX codes, when the source holds them so that nothing is lost. `dtype`,
   /// `shape` and `pieces` are then those of the decoded weights.
   std::shared_ptr<const Packed> packed = nullptr;
+  /// The scheme nearest to the codes that these weights were decoded from, when MLX cannot hold
+  /// them.
+  std::optional<Scheme> coded_as = std::nullopt;
 };
 
 /// Weights as MLX keeps them (docs/FORMATS.md). For decoded weights [..., rows, in]:

@@ -239,6 +239,7 @@ TensorView packed_view(std::string name, Packed packed, DType dtype) {
 TensorView slice(const TensorView& view, std::size_t axis, std::int64_t begin, std::int64_t end,
                  std::int64_t step) {
   TensorView result{view.name, view.dtype, view.shape, {}};
+  result.coded_as = view.coded_as;
   result.shape[axis] = (end - begin + step - 1) / step;
   if (axis + 1 < view.shape.size()) {
     result.packed = follow(view.packed, [&](const TensorView& part) {
@@ -330,6 +331,7 @@ Result<TensorView> reshape(const TensorView& view, const base::Shape& shape) {
 Result<TensorView> stack(std::span<const TensorView> views) {
   const TensorView& first = views[0];
   TensorView result{first.name, first.dtype, first.shape, {}};
+  result.coded_as = first.coded_as;
   result.shape.insert(result.shape.begin(), static_cast<std::int64_t>(views.size()));
   for (const TensorView& view : views) {
     if (view.shape != first.shape || view.dtype != first.dtype) {
