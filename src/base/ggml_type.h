@@ -102,6 +102,8 @@ inline constexpr std::array kGgmlTypes = {
     GgmlTypeInfo{39, "MXFP4", 32, 17},
     GgmlTypeInfo{40, "NVFP4", 64, 36},
     GgmlTypeInfo{41, "Q1_0", 128, 18},
+    // Newer than the gguf package that the decoders are held against.
+    GgmlTypeInfo{42, "Q2_0", 0, 0},
 };
 
 /// The entry of an id from a file; null for one that is not known.

@@ -167,8 +167,7 @@ class HeaderReader {
     const GgmlTypeInfo* type = base::find_ggml_type(id);
     if (!type) return unsupported(fmt::format("type {} is not known", id));
     if (type->block_elements == 0) {
-      return unsupported(fmt::format("type {} ({}) is not read", type->name, id))
-          .hint("no released model has it; make the file anew");
+      return unsupported(fmt::format("type {} ({}) is not read", type->name, id));
     }
     tensor.type = static_cast<base::GgmlType>(id);
     MLXMILL_ASSIGN(tensor.begin, bytes_.number<std::uint64_t>());

@@ -45,14 +45,18 @@ constexpr unsigned even_signs(unsigned seven) {
   return seven | (static_cast<unsigned>(std::popcount(seven)) & 1) << 7;
 }
 
-// scale * point, the weights whose bits are set negated. `first` is the bit of the first weight.
-template <std::size_t kDim>
-void put_point(const std::array<std::int8_t, kDim>& point, float scale, unsigned signs,
-               unsigned first, float* out) {
-  for (std::size_t j = 0; j < kDim; ++j) {
-    const float value = scale * static_cast<float>(point[j]);
-    out[j] = (signs & first << j) != 0 ? -value : value;
+// scale * point, the weights whose bits are set negated.
+void put_point(const std::array<std::int8_t, 8>& point, float scale, unsigned signs, float* out) {
+  static constexpr std::uint32_t kBits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+  for (std::size_t j = 0; j < 8; ++j) {
+    const std::uint32_t flip = (signs & kBits[j]) == 0 ? 0 : 0x80000000;
+    out[j] = ref::float_of(ref::bits_of(scale * static_cast<float>(point[j])) ^ flip);
   }
+}
+
+std::array<std::int8_t, 8> join(const std::array<std::int8_t, 4>& a,
+                                const std::array<std::int8_t, 4>& b) {
+  return {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
 }
 
 // d * (s + 1/2) * step, in this order.
@@ -68,7 +72,7 @@ void decode_iq2_xxs(const uint8_t (&block)[66], float (&out)[256]) {
     const std::uint32_t rest = load_u32(points + 4);
     const float scale = half_step_scale(d, rest >> 28, 0.25f);
     for (std::size_t i = 0; i < 4; ++i) {
-      put_point(kIq2Xxs[points[i]], scale, even_signs(rest >> 7 * i & 127), 1,
+      put_point(kIq2Xxs[points[i]], scale, even_signs(rest >> 7 * i & 127),
                 out + group * 32 + i * 8);
     }
   }
@@ -80,7 +84,7 @@ void decode_iq2_xs(const uint8_t (&block)[74], float (&out)[256]) {
   for (std::size_t i = 0; i < 32; ++i) {
     const unsigned code = load_u16(block + 2 + i * 2);
     const float scale = half_step_scale(d, nibble(block + 66, i / 2), 0.25f);
-    put_point(kIq2Xs[code & 511], scale, even_signs(code >> 9), 1, out + i * 8);
+    put_point(kIq2Xs[code & 511], scale, even_signs(code >> 9), out + i * 8);
   }
 }
 
@@ -90,7 +94,7 @@ void decode_iq2_s(const uint8_t (&block)[82], float (&out)[256]) {
   for (std::size_t i = 0; i < 32; ++i) {
     const unsigned high = block[66 + i / 4] >> i % 4 * 2 & 3u;
     const float scale = half_step_scale(d, nibble(block + 74, i / 2), 0.25f);
-    put_point(kIq2S[block[2 + i] | high << 8], scale, block[34 + i], 1, out + i * 8);
+    put_point(kIq2S[block[2 + i] | high << 8], scale, block[34 + i], out + i * 8);
   }
 }
 
@@ -100,10 +104,10 @@ void decode_iq3_xxs(const uint8_t (&block)[98], float (&out)[256]) {
   for (std::size_t group = 0; group < 8; ++group) {
     const std::uint32_t rest = load_u32(block + 66 + group * 4);
     const float scale = half_step_scale(d, rest >> 28, 0.5f);
-    for (std::size_t i = 0; i < 8; ++i) {
-      const unsigned signs = even_signs(rest >> 7 * (i / 2) & 127);
-      put_point(kIq3Xxs[block[2 + group * 8 + i]], scale, signs, i % 2 == 0 ? 1 : 16,
-                out + group * 32 + i * 4);
+    const uint8_t* points = block + 2 + group * 8;
+    for (std::size_t i = 0; i < 4; ++i) {
+      put_point(join(kIq3Xxs[points[2 * i]], kIq3Xxs[points[2 * i + 1]]), scale,
+                even_signs(rest >> 7 * i & 127), out + group * 32 + i * 8);
     }
   }
 }
@@ -111,11 +115,12 @@ void decode_iq3_xxs(const uint8_t (&block)[98], float (&out)[256]) {
 // 64 bytes of points, 8 of their top bits, 32 of signs, 4 of scales.
 void decode_iq3_s(const uint8_t (&block)[110], float (&out)[256]) {
   const float d = load_f16(block);
-  for (std::size_t i = 0; i < 64; ++i) {
-    const unsigned high = block[66 + i / 8] >> i % 8 & 1u;
-    const float scale = d * static_cast<float>(1 + 2 * nibble(block + 106, i / 8));
-    put_point(kIq3S[block[2 + i] | high << 8], scale, block[74 + i / 2], i % 2 == 0 ? 1 : 16,
-              out + i * 4);
+  for (std::size_t i = 0; i < 32; ++i) {
+    const uint8_t* points = block + 2 + 2 * i;
+    const unsigned high = block[66 + i / 4] >> i % 4 * 2;
+    const float scale = d * static_cast<float>(1 + 2 * nibble(block + 106, i / 4));
+    put_point(join(kIq3S[points[0] | (high & 1) << 8], kIq3S[points[1] | (high >> 1 & 1) << 8]),
+              scale, block[74 + i], out + i * 8);
   }
 }
 

@@ -88,7 +88,14 @@ void decode_q8_k(Block<292> block, Floats<256> out) {
 
 void decode_q1_0(Block<18> block, Floats<128> out) {
   const float d = load_f16(block);
-  for (std::size_t j = 0; j < 128; ++j) out[j] = (block[2 + j / 8] >> j % 8 & 1) ? d : -d;
+  static constexpr std::uint32_t kBits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+  for (std::size_t i = 0; i < 16; ++i) {
+    const std::uint32_t byte = block[2 + i];
+    for (std::size_t j = 0; j < 8; ++j) {
+      const std::uint32_t flip = (byte & kBits[j]) == 0 ? 0x80000000 : 0;
+      out[i * 8 + j] = ref::float_of(ref::bits_of(d) ^ flip);
+    }
+  }
 }
 
 // kvalues_iq4nl of ggml-common.h.
