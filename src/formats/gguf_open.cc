@@ -54,23 +54,23 @@ std::string architecture_of(const GgufHeader& header) {
 }
 
 // Parts after the first may leave out what the first says of the model, but not contradict it.
-Status check_part(const GgufPart& part, const GgufPart& first, std::uint32_t number) {
+Status check_part(const GgufPart& part, const GgufPart& first, const GgufSplit& want,
+                  std::uint32_t number) {
   const auto failed = [&](std::string what) {
     return invalid(std::move(what)).at(part.path.string());
   };
-  const GgufSplit& want = *first.header.split;
-  if (!part.header.split) {
+  const auto& got = part.header.split;
+  if (!got) {
     return failed(
         fmt::format("is no part of a split model; expected part {} of {}", number + 1, want.count));
   }
-  const GgufSplit& got = *part.header.split;
-  if (got.number != number || got.count != want.count) {
-    return failed(fmt::format("is part {} of {}; expected part {} of {}", got.number + 1, got.count,
-                              number + 1, want.count));
+  if (got->number != number || got->count != want.count) {
+    return failed(fmt::format("is part {} of {}; expected part {} of {}", got->number + 1,
+                              got->count, number + 1, want.count));
   }
-  if (got.tensors != want.tensors) {
+  if (got->tensors != want.tensors) {
     return failed(fmt::format("belongs to a model of {} tensors; the first part to one of {}",
-                              got.tensors, want.tensors));
+                              got->tensors, want.tensors));
   }
   const std::string theirs = architecture_of(part.header);
   const std::string ours = architecture_of(first.header);
@@ -81,9 +81,8 @@ Status check_part(const GgufPart& part, const GgufPart& first, std::uint32_t num
   return {};
 }
 
-Status open_siblings(GgufModel& model) {
+Status open_siblings(GgufModel& model, const GgufSplit& split) {
   const fs::path path = model.parts.front().path;
-  const GgufSplit split = *model.parts.front().header.split;
   MLXMILL_ASSIGN(const std::string stem, stem_of_first(path, split));
   const fs::path parent = path.parent_path();
   MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(parent.empty() ? "." : parent));
@@ -97,7 +96,7 @@ Status open_siblings(GgufModel& model) {
     }
     MLXMILL_ASSIGN(const fs::path sibling, folder.find(name));
     MLXMILL_ASSIGN(GgufPart part, open_part(sibling));
-    MLXMILL_TRY(check_part(part, model.parts.front(), number));
+    MLXMILL_TRY(check_part(part, model.parts.front(), split, number));
     model.parts.push_back(std::move(part));
   }
   return {};
@@ -133,7 +132,10 @@ Result<GgufModel> open_gguf(const fs::path& path) {
   GgufModel model;
   MLXMILL_ASSIGN(GgufPart first, open_part(path));
   model.parts.push_back(std::move(first));
-  if (model.parts.front().header.split) MLXMILL_TRY(open_siblings(model));
+  // A copy: the parts move as more are added.
+  if (const std::optional<GgufSplit> split = model.parts.front().header.split) {
+    MLXMILL_TRY(open_siblings(model, *split));
+  }
   for (std::size_t i = 0; i < model.parts.size(); ++i) {
     model.file_bytes += model.parts[i].header.file_bytes;
     for (const GgufTensor& tensor : model.parts[i].header.tensors) {

@@ -145,7 +145,7 @@ class HeaderReader {
     MLXMILL_ASSIGN(const auto n_parts, whole_number("split.count", kMaxParts));
     MLXMILL_ASSIGN(const auto number, whole_number("split.no", kMaxParts));
     MLXMILL_ASSIGN(const auto tensors, whole_number("split.tensors.count", kMaxGgufTensors));
-    if (n_parts.value_or(0) < 2) return {};
+    if (!n_parts || *n_parts < 2) return {};
     if (!number || !tensors) {
       return invalid(fmt::format("'split.count' is {}, without {}", *n_parts,
                                  number ? "'split.tensors.count'" : "'split.no'"))
@@ -193,20 +193,21 @@ class HeaderReader {
   }
 
   Status check_size(GgufTensor& tensor, const GgmlTypeInfo& type) const {
-    const auto elements = base::element_count(tensor.shape);
     const auto row = tensor.shape.empty() ? 1 : static_cast<std::uint64_t>(tensor.shape.back());
     if (row % type.block_elements != 0) {
       return invalid(fmt::format("rows of {} {}; expected a multiple of {}", row, type.name,
                                  type.block_elements));
     }
-    const auto bytes = elements
-                           ? base::checked_mul(*elements / type.block_elements, type.block_bytes)
-                           : std::nullopt;
-    const auto end = bytes ? base::checked_add(tensor.begin, *bytes) : std::nullopt;
-    if (!end) {
+    const auto too_large = [&] {
       return invalid(fmt::format("shape {} at offset {} does not fit in a file",
                                  base::to_string(tensor.shape), tensor.begin));
-    }
+    };
+    const auto elements = base::element_count(tensor.shape);
+    if (!elements) return too_large();
+    const auto bytes = base::checked_mul(*elements / type.block_elements, type.block_bytes);
+    if (!bytes) return too_large();
+    const auto end = base::checked_add(tensor.begin, *bytes);
+    if (!end) return too_large();
     if (tensor.begin % header_.alignment != 0) {
       return invalid(
           fmt::format("offset {}; expected a multiple of {}", tensor.begin, header_.alignment));

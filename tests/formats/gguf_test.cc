@@ -292,6 +292,29 @@ TEST(GgufHeader, RefusesLongHeadersWithoutReadingThem) {
             "DIR/f: metadata 'k': byte 45: string of 268435456 bytes; at most 268435411 are read");
 }
 
+// Values that lie across the blocks in which a file is read.
+TEST(GgufHeader, ReadsLongHeadersOfFiles) {
+  const TempFolder folder;
+  std::string words;
+  base::Array want;
+  for (int i = 0; words.size() < 5'000'000; ++i) {
+    want.emplace_back(fmt::format("{}{}", i, std::string(static_cast<std::size_t>(i) % 37, 'x')));
+    words += text(*want.back().as_string());
+  }
+  const std::string longest(2'500'000, 'y');
+  GgufFile file;
+  file.pair("words", kArray, array(kString, want.size(), words));
+  file.pair("longest", kString, text(longest)).pair("last", kU32, u32(7));
+  file.tensor("t", {32}, kQ4_0, 0).with_data(18);
+  const auto header = read_gguf_header(*io::File::open_read(put(folder, "f", file.bytes())));
+  ASSERT_TRUE(header) << header.error().message();
+  EXPECT_TRUE(
+      header->metadata ==
+      base::Value(base::Object{{"words", std::move(want)}, {"longest", longest}, {"last", 7}}));
+  ASSERT_EQ(header->tensors.size(), 1u);
+  EXPECT_EQ(header->tensors[0].end, file.bytes().size());
+}
+
 TEST(GgufHeader, ChecksWhatItSaysOfSplits) {
   const auto split = [](std::uint64_t number, std::uint64_t count) {
     return with_pair("split.count", kU16, u16(count))
