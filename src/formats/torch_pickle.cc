@@ -288,10 +288,6 @@ Result<PickleIndex> TorchPickle::load_persistent(PickleValues& values, PickleInd
   }
   const std::vector<PickleIndex> items = values[id].items;
   const Arguments arguments(values, "a persistent id", items);
-  if (!items.empty() && arguments[0].kind == PickleKind::kString && arguments[0].text == "module") {
-    return unsupported("the file holds a whole module with its class")
-        .hint("nothing was executed; save its state_dict() instead");
-  }
   MLXMILL_TRY(arguments.count(5, views_ ? 6 : 5));
   MLXMILL_TRY(arguments.kind(0, PickleKind::kString, "'storage'"));
   if (arguments[0].text != "storage") {

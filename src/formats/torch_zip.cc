@@ -29,7 +29,7 @@ Result<std::string> folder_of(const ZipDirectory& directory) {
   }
   if (folder.empty()) {
     return Error(Code::kUnsupported,
-                 "is a zip archive without a data.pkl, so torch.save wrote none of it");
+                 "is a zip archive without a data.pkl: torch.save did not write it");
   }
   if (directory.find(folder + "/constants.pkl")) {
     return Error(Code::kUnsupported, "is a TorchScript program")
