@@ -77,6 +77,7 @@ struct Plan {
   std::vector<PlannedModule> modules;
   std::vector<PlannedTensor> tensors;
   std::vector<DroppedTensor> dropped;
+  std::vector<std::string> warnings;  ///< What the user should know before trusting the output.
   std::map<std::string, std::uint64_t> file_bytes;  ///< Weight shards by name.
   std::uint64_t parameters = 0;
   std::uint64_t source_bytes = 0;  ///< Source shards.

@@ -55,6 +55,18 @@ const std::vector<std::string>& Declaration::architecture_names() const {
   return program_->architecture_names;
 }
 
+const std::vector<std::string>& Declaration::features() const { return program_->features; }
+
+std::optional<std::int64_t> Declaration::stand_in_order(const base::Value& config) const {
+  if (!program_->stands_in || !config.as_object() || !is_strict()) return std::nullopt;
+  if (!program_->stands_in->when) return program_->stands_in->order;
+  const TensorTable none;
+  const Scope scope(*program_, config, none);
+  const auto applies = program_->stands_in->when->condition(scope);
+  // A condition that this config cannot answer is one it does not meet.
+  return applies && *applies ? std::optional(program_->stands_in->order) : std::nullopt;
+}
+
 Result<Layout> Declaration::apply(const base::Value& config,
                                   std::span<const SourceTensor> tensors) const {
   if (!config.as_object()) {
@@ -66,10 +78,11 @@ Result<Layout> Declaration::apply(const base::Value& config,
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
+  MLXMILL_ASSIGN(layout.config_edits, config_edits(*program_, scope));
   Work work{table, scope, layout.dropped};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {
-    MLXMILL_ASSIGN(layout.modules, strict_modules(*program_, scope, table));
+    MLXMILL_TRY(add_strict_modules(*program_, scope, table, layout));
   } else {
     MLXMILL_ASSIGN(layout.modules, open_modules(*program_, scope, table));
   }

@@ -27,7 +27,6 @@ namespace {
 
 using architectures::Layout;
 using architectures::Module;
-using architectures::ModuleKind;
 
 /// Header bytes of one tensor beyond its name, generously.
 constexpr std::uint64_t kHeaderEntryBytes = 160;
@@ -103,7 +102,7 @@ Status Planner::open_source() {
   MLXMILL_ASSIGN(packed_, formats::read_quantization_config(config));
   const std::string method = formats::source_quantization_method(config);
   // fp8 configs often outlive a dequantization to bf16; the tensors decide then.
-  if (!packed_ && !method.empty() && method != "fp8") {
+  if (!packed_ && !method.empty() && method != "fp8" && method != "bitnet") {
     return Error(Code::kUnsupported,
                  fmt::format("the source is quantized with '{}', which is not read yet", method))
         .at("config.json: quantization_config")
@@ -138,8 +137,6 @@ Status Planner::lay_out() {
     declaration_text_digest_ = io::to_hex(io::digest(text));
     catalogue.add(std::move(own));
   }
-  MLXMILL_ASSIGN(const architectures::Declaration declaration,
-                 catalogue.find(c_.checkpoint.config));
   std::vector<architectures::SourceTensor> tensors;
   tensors.reserve(c_.checkpoint.tensors.size());
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
@@ -147,10 +144,11 @@ Status Planner::lay_out() {
     c_.sources.push_back({&c_.checkpoint.shards[t.shard].file, t.tensor.begin,
                           (t.tensor.end - t.tensor.begin) / dtype_bytes(t.tensor.dtype)});
   }
-  Result<Layout> layout = declaration.apply(c_.checkpoint.config, tensors);
-  if (!layout) return std::move(layout).error().at(c_.options.source.string());
-  layout_ = *std::move(layout);
-  c_.plan.family = declaration.family();
+  Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, tensors);
+  if (!choice) return std::move(choice).error().at(c_.options.source.string());
+  layout_ = std::move(choice->layout);
+  c_.plan.family = choice->declaration.family();
+  c_.plan.warnings = std::move(choice->warnings);
   if (const base::Value* type = c_.checkpoint.config.find("model_type");
       type && type->as_string()) {
     c_.plan.model_type = *type->as_string();
@@ -160,23 +158,26 @@ Status Planner::lay_out() {
   return {};
 }
 
-bool quantizable(const Module& module) {
-  return module.kind == ModuleKind::kLinear || module.kind == ModuleKind::kEmbedding ||
-         module.kind == ModuleKind::kStacked;
-}
-
 Status Planner::decide() {
   std::vector<std::string> paths;
   for (const Module& module : layout_.modules) paths.push_back(module.path);
   std::optional<quantize::Recipe> recipe;
+  if (scheme_ && !layout_.needs_quantization_config.empty()) {
+    return Error(Code::kUnsupported,
+                 fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
+                             "nothing else in the model is quantized",
+                             layout_.needs_quantization_config))
+        .at("config.json: quantization_config")
+        .hint("convert without --quantize");
+  }
   if (scheme_) {
     MLXMILL_ASSIGN(recipe,
                    quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
   }
   for (const Module& module : layout_.modules) {
     quantize::Decision decision;
-    if (recipe && !module.packed && quantizable(module) && !module.tensors.empty() &&
-        is_mlx_float(module.tensors[0].dtype)) {
+    if (recipe && !module.packed && architectures::is_quantizable(module.kind) &&
+        !module.tensors.empty() && is_mlx_float(module.tensors[0].dtype)) {
       quantize::Candidate candidate;
       candidate.path = module.path;
       candidate.columns = module.tensors[0].shape.back();
@@ -184,6 +185,7 @@ Status Planner::decide() {
         candidate.family_forbids = !module.rule->quantize;
         candidate.family_bits = module.rule->bits;
         candidate.family_group_size = module.rule->group_size;
+        candidate.family_affine = module.rule->affine;
       }
       decision = recipe->decide(candidate);
     }
@@ -285,7 +287,8 @@ std::uint64_t leaf_parameters(const std::vector<PlannedModule>& modules) {
 Status Planner::write_small_files() {
   const base::Value quantization =
       scheme_ ? quantization_value(*scheme_, decisions_) : base::Value();
-  c_.config_text = output_config_text(c_.checkpoint.config, quantization, c_.options.dequantize);
+  base::Value config = architectures::with_edits(c_.checkpoint.config, layout_.config_edits);
+  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize);
   std::vector<std::pair<std::string, std::string>> weight_map;
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {

@@ -35,6 +35,9 @@ class Config final : public Environment {
     return Operand(at);
   }
   bool has_tensor(std::string_view tensor) const override { return tensor == "lm_head.weight"; }
+  bool has_key(const std::vector<std::string>& path) const override {
+    return !name(path)->absent();
+  }
   bool spend(std::int64_t steps) const override { return (steps_ -= steps) > 0; }
 
  private:
