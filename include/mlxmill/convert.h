@@ -79,6 +79,7 @@ struct Plan {
   std::vector<PlannedModule> modules;
   std::vector<PlannedTensor> tensors;
   std::vector<DroppedTensor> dropped;
+  std::vector<std::string> warnings;  ///< What the user should know before trusting the output.
   std::map<std::string, std::uint64_t> file_bytes;  ///< Weight shards by name.
   std::uint64_t parameters = 0;
   std::uint64_t source_bytes = 0;  ///< Source shards.
@@ -90,7 +91,6 @@ struct Plan {
   double bits_per_weight = 0;       ///< output_bytes * 8 / parameters.
   std::string source_method;  ///< How the source is quantized: "gptq", "fp8", ...; empty for floats
                               ///< and MLX.
-  std::vector<std::string> warnings;  ///< For people.
 };
 
 /// What a finished conversion did; times are wall clock.

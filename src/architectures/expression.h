@@ -35,6 +35,8 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
+  /// Whether config.json itself has the key, null or not.
+  virtual bool has_key(const std::vector<std::string>& path) const = 0;
   /// Takes steps from the budget; false when it is used up.
   virtual bool spend(std::int64_t steps) const = 0;
 };
@@ -44,8 +46,8 @@ class Environment {
 /// Values are those of JSON. `and`, `or` and conditions use Python's idea of truth and yield an
 /// operand;
 /// `//` and `%` round down as Python's; `/` of integers must be exact; `a ?? b` is b when a is
-/// absent or null. Errors: kInvalidInput naming the expression, the part of it and the type that
-/// was found.
+/// absent or null; an element that a list or an object does not have is absent. Errors:
+/// kInvalidInput naming the expression, the part of it and the type that was found.
 class Expression {
  public:
   struct Tree;

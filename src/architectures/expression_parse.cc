@@ -9,6 +9,7 @@
 
 #include "architectures/document.h"
 #include "architectures/expression.h"
+#include "architectures/expression_functions.h"
 #include "architectures/expression_tree.h"
 
 namespace mlxmill::architectures {
@@ -158,12 +159,18 @@ class Parser {
     skip_spaces();
     const std::size_t begin = at_;
     MLXMILL_ASSIGN(std::size_t value, primary());
-    while (take("[")) {
-      MLXMILL_ASSIGN(const std::size_t index, choose());
-      if (!take("]")) return error("]");
-      value = add(Op::kIndex, begin, {value, index});
+    while (true) {
+      if (take("[")) {
+        MLXMILL_ASSIGN(const std::size_t index, choose());
+        if (!take("]")) return error("]");
+        value = add(Op::kIndex, begin, {value, index});
+      } else if (tree_.nodes[value].op == Op::kIndex && take(".")) {
+        MLXMILL_ASSIGN(const std::size_t member, member_name());
+        value = add(Op::kIndex, begin, {value, member});
+      } else {
+        return value;
+      }
     }
-    return value;
   }
 
   Result<std::size_t> primary() {
@@ -262,6 +269,14 @@ class Parser {
     return {at, digits <= 15};
   }
 
+  Result<std::size_t> member_name() {
+    skip_spaces();
+    const std::size_t begin = at_;
+    while (at_ < text_.size() && is_word_char(text_[at_])) ++at_;
+    if (at_ == begin) return error("a name");
+    return literal(begin, base::Value(text_.substr(begin, at_ - begin)));
+  }
+
   Result<std::size_t> word() {
     const std::size_t begin = at_;
     std::vector<std::string> path;
@@ -288,22 +303,26 @@ class Parser {
   }
 
   Result<std::size_t> call(std::size_t begin, std::vector<std::string> path) {
-    struct Function {
-      std::string_view name;
-      std::size_t arguments;
-    };
-    constexpr Function kFunctions[] = {
-        {"has", 1}, {"len", 1}, {"starts_with", 2}, {"ends_with", 2}};
     MLXMILL_ASSIGN(std::vector<std::size_t> arguments, list(")"));
-    for (const Function& function : kFunctions) {
-      if (path[0] == function.name && arguments.size() == function.arguments) {
-        const std::size_t node = add(Op::kCall, begin, std::move(arguments));
-        tree_.nodes[node].path = std::move(path);
-        return node;
+    for (const Function& function : functions()) {
+      if (path[0] != function.name || arguments.size() < function.min_arguments ||
+          arguments.size() > function.max_arguments) {
+        continue;
       }
+      if (function.takes_name && tree_.nodes[arguments[0]].op != Op::kName) {
+        at_ = tree_.nodes[arguments[0]].begin;
+        return error("the name of a key");
+      }
+      const std::size_t node = add(Op::kCall, begin, std::move(arguments));
+      tree_.nodes[node].path = std::move(path);
+      return node;
     }
     at_ = begin;
-    return error("has(name), len(x), starts_with(text, start) or ends_with(text, end)");
+    std::string known;
+    for (const Function& function : functions()) {
+      known += (known.empty() ? "" : ", ") + std::string(function.usage);
+    }
+    return error("one of " + known);
   }
 
   Tree& tree_;

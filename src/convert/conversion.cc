@@ -29,7 +29,6 @@ namespace {
 
 using architectures::Layout;
 using architectures::Module;
-using architectures::ModuleKind;
 
 /// Header bytes of one tensor beyond its name, generously.
 constexpr std::uint64_t kHeaderEntryBytes = 160;
@@ -129,21 +128,21 @@ Status Planner::lay_out() {
     declaration_text_digest_ = io::to_hex(io::digest(text));
     catalogue.add(std::move(own));
   }
-  MLXMILL_ASSIGN(const architectures::Declaration declaration,
-                 catalogue.find(c_.checkpoint.config));
   std::vector<streaming::StoredTensor> stored;
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
     stored.push_back(
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
-  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(c_.checkpoint);
+  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(
+      c_.checkpoint, c_.options.quantize || c_.options.dequantize || c_.options.requantize);
   if (!decoded) return std::move(decoded).error().at(c_.options.source.string());
   source_ = *std::move(decoded);
-  Result<Layout> layout = declaration.apply(c_.checkpoint.config, std::move(source_.tensors));
-  if (!layout) return std::move(layout).error().at(c_.options.source.string());
-  layout_ = *std::move(layout);
-  c_.plan.family = declaration.family();
+  Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, source_.tensors);
+  if (!choice) return std::move(choice).error().at(c_.options.source.string());
+  layout_ = std::move(choice->layout);
+  c_.plan.family = choice->declaration.family();
+  c_.plan.warnings = std::move(choice->warnings);
   if (const base::Value* type = c_.checkpoint.config.find("model_type");
       type && type->as_string()) {
     c_.plan.model_type = *type->as_string();
@@ -152,7 +151,7 @@ Status Planner::lay_out() {
     c_.plan.dropped.push_back({d.name, d.reason});
   for (const auto& [name, why] : source_.dropped) c_.plan.dropped.push_back({name, why});
   c_.plan.source_method = source_.method;
-  c_.plan.warnings = source_.warnings;
+  c_.plan.warnings.insert(c_.plan.warnings.end(), source_.warnings.begin(), source_.warnings.end());
   // Scales that were kept stay exact in their own type.
   if (!c_.options.dtype && source_.scale_type) dtype_ = source_.scale_type;
   return {};
@@ -164,11 +163,6 @@ std::optional<Scheme> quantized_before(const Module& module) {
   const Scheme scheme = *module.tensors[0].coded_as;
   if (module.tensors[0].shape.back() % scheme.group_size != 0) return std::nullopt;
   return scheme;
-}
-
-bool quantizable(const Module& module) {
-  return module.kind == ModuleKind::kLinear || module.kind == ModuleKind::kEmbedding ||
-         module.kind == ModuleKind::kStacked;
 }
 
 Status Planner::decide() {
@@ -191,14 +185,22 @@ Status Planner::decide_modules() {
   std::vector<std::string> paths;
   for (const Module& module : layout_.modules) paths.push_back(module.path);
   std::optional<quantize::Recipe> recipe;
+  if (scheme_ && !layout_.needs_quantization_config.empty()) {
+    return Error(Code::kUnsupported,
+                 fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
+                             "nothing else in the model is quantized",
+                             layout_.needs_quantization_config))
+        .at("config.json: quantization_config")
+        .hint("convert without --quantize");
+  }
   if (scheme_) {
     MLXMILL_ASSIGN(recipe,
                    quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
   }
   for (const Module& module : layout_.modules) {
     quantize::Decision decision;
-    if (recipe && !module.packed && quantizable(module) && !module.tensors.empty() &&
-        is_mlx_float(module.tensors[0].dtype)) {
+    if (recipe && !module.packed && architectures::is_quantizable(module.kind) &&
+        !module.tensors.empty() && is_mlx_float(module.tensors[0].dtype)) {
       quantize::Candidate candidate;
       candidate.path = module.path;
       candidate.columns = module.tensors[0].shape.back();
@@ -206,6 +208,7 @@ Status Planner::decide_modules() {
         candidate.family_forbids = !module.rule->quantize;
         candidate.family_bits = module.rule->bits;
         candidate.family_group_size = module.rule->group_size;
+        candidate.family_affine = module.rule->affine;
       }
       decision = recipe->decide(candidate);
     } else if (const std::optional<Scheme> again = quantized_before(module)) {
@@ -311,10 +314,9 @@ Status Planner::write_small_files() {
   if (!source_.method.empty())
     quantization = kept_quantization(layout_.modules, decisions_, source_.quantization, scheme_);
   if (quantization.is_null() && scheme_) quantization = quantization_value(*scheme_, decisions_);
-  base::Value config = c_.checkpoint.config;
+  base::Value config = architectures::with_edits(c_.checkpoint.config, layout_.config_edits);
   // What describes the source's codes says nothing of floats.
-  const bool stale =
-      !source_.method.empty() && source_.method != "bitnet" && quantization.is_null();
+  const bool stale = !source_.method.empty() && !source_.keeps_settings && quantization.is_null();
   if (stale) drop_quantization_config(config);
   c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize);
   std::vector<std::pair<std::string, std::string>> weight_map;

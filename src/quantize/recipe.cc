@@ -82,7 +82,8 @@ Result<Recipe> Recipe::make(std::string_view name, const Scheme& scheme,
   return recipe;
 }
 
-Decision Recipe::decide_mixed(std::string_view path) const {
+Decision Recipe::decide_mixed(const Candidate& candidate) const {
+  const std::string_view path = candidate.path;
   const auto parts = split(path);
   int index = 0;
   if (parts.size() > layer_position_) {
@@ -100,7 +101,7 @@ Decision Recipe::decide_mixed(std::string_view path) const {
   Decision decision;
   decision.scheme = Scheme{Mode::kAffine, high ? high_bits_ : low_bits_, scheme_.group_size};
   decision.own_entry = true;
-  decision.entry_has_mode = true;
+  decision.entry_has_mode = !candidate.family_affine;
   return decision;
 }
 
@@ -112,18 +113,19 @@ Decision Recipe::decide(const Candidate& candidate) const {
                                   candidate.columns, scheme_.group_size);
     return decision;
   }
-  if (low_bits_ != 0) return decide_mixed(candidate.path);
+  if (low_bits_ != 0) return decide_mixed(candidate);
   if (candidate.family_forbids) {
     decision.reason = "the family keeps it unquantized";
     return decision;
   }
-  if (!candidate.family_bits && !candidate.family_group_size) {
+  if (!candidate.family_bits && !candidate.family_group_size && !candidate.family_affine) {
     decision.scheme = scheme_;
     return decision;
   }
   // An entry without a mode means affine, whatever the run's mode.
-  const Scheme own{Mode::kAffine, candidate.family_bits.value_or(4),
-                   candidate.family_group_size.value_or(64)};
+  const bool as_run = candidate.family_affine && scheme_.mode == Mode::kAffine;
+  const Scheme own{Mode::kAffine, candidate.family_bits.value_or(as_run ? scheme_.bits : 4),
+                   candidate.family_group_size.value_or(as_run ? scheme_.group_size : 64)};
   if (candidate.columns % own.group_size != 0) {
     decision.reason =
         fmt::format("rows of {} are not divisible by the group size {} its family asks for",
@@ -132,8 +134,9 @@ Decision Recipe::decide(const Candidate& candidate) const {
   }
   decision.scheme = own;
   decision.own_entry = true;
-  decision.entry_has_bits = candidate.family_bits.has_value();
-  decision.entry_has_group_size = candidate.family_group_size.has_value();
+  decision.entry_has_bits = candidate.family_bits.has_value() || candidate.family_affine;
+  decision.entry_has_group_size =
+      candidate.family_group_size.has_value() || candidate.family_affine;
   return decision;
 }
 

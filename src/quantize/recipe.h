@@ -21,6 +21,8 @@ struct Candidate {
   bool family_forbids = false;
   std::optional<int> family_bits;
   std::optional<int> family_group_size;
+  /// Affine in every mode and with an entry that names no mode, under named recipes too.
+  bool family_affine = false;
 };
 
 /// What a recipe decides for one module.
@@ -49,7 +51,7 @@ class Recipe {
   Decision decide(const Candidate& candidate) const;
 
  private:
-  Decision decide_mixed(std::string_view path) const;
+  Decision decide_mixed(const Candidate& candidate) const;
 
   Scheme scheme_;
   int low_bits_ = 0;  ///< 0: no mixed recipe.

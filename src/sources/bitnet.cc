@@ -57,8 +57,10 @@ Status decode_module(Work& work, const std::string& path, bool divides) {
 }  // namespace
 
 Status decode_bitnet(Work& work) {
-  // mlx-lm has modules of its own for this family, which keep the bytes as they are.
-  if (work.model_type == "bitnet") return {};
+  if (!work.repack) {
+    work.result.keeps_settings = true;
+    return {};
+  }
   const bool divides = text_setting(work.settings, "linear_class", "") != "autobitlinear";
   for (const std::string& path : work.table.ending_in(".weight_scale"))
     MLXMILL_TRY(decode_module(work, path, divides));

@@ -110,7 +110,7 @@ const base::Value* settings_of(const base::Value& config, const base::Value& mod
 }
 
 Result<DecodedSource> decode(const base::Value& config, const base::Value& modelopt,
-                             std::vector<TensorView> tensors, const ReadSmall& read) {
+                             std::vector<TensorView> tensors, const ReadSmall& read, bool repack) {
   DecodedSource result;
   const base::Value* settings = settings_of(config, modelopt);
   if (!settings) {
@@ -121,7 +121,7 @@ Result<DecodedSource> decode(const base::Value& config, const base::Value& model
   for (const Method& method : kMethods) {
     if (method.name != result.method) continue;
     SourceTable table(std::move(tensors), read);
-    Work work{table, *settings, text_setting(config, "model_type", ""), result};
+    Work work{table, *settings, repack, result};
     MLXMILL_TRY(method.decode(work));
     result.tensors = std::move(table).views();
     return result;

@@ -26,6 +26,8 @@ struct DecodedSource {
   /// The float type of the scales that were kept, when it is a 16-bit one.
   std::optional<DType> scale_type;
   std::vector<std::string> warnings;
+  /// config.json's quantization_config still says what the tensors are.
+  bool keeps_settings = false;
 };
 
 /// The settings of the checkpoint's quantization: config.json's quantization_config, that of its
@@ -33,10 +35,12 @@ struct DecodedSource {
 /// none). Null for plain weights and for MLX's own.
 const base::Value* settings_of(const base::Value& config, const base::Value& modelopt);
 
-/// Turns everything into weights; plain ones stay as they are.
-/// Errors: kUnsupported for a method, or a variant of one, that is not read, naming it and a
-/// tensor; kInvalidInput for tensors that do not fit each other.
+/// Turns everything into weights; plain ones stay as they are. BitNet's bytes, for which mlx-lm has
+/// modules of its own, become MLX codes only with `repack`. Errors: kUnsupported for a method, or a
+/// variant of one, that is not read, naming it and a tensor; kInvalidInput for tensors that do not
+/// fit each other.
 Result<DecodedSource> decode(const base::Value& config, const base::Value& modelopt,
-                             std::vector<tensors::TensorView> tensors, const ReadSmall& read);
+                             std::vector<tensors::TensorView> tensors, const ReadSmall& read,
+                             bool repack = false);
 
 }  // namespace mlxmill::sources

@@ -23,7 +23,7 @@ Result<base::Value> modelopt_settings(const formats::Checkpoint& checkpoint) {
 
 }  // namespace
 
-Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint) {
+Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint, bool repack) {
   MLXMILL_ASSIGN(const base::Value modelopt, modelopt_settings(checkpoint));
   std::vector<tensors::TensorView> views;
   views.reserve(checkpoint.tensors.size());
@@ -40,7 +40,7 @@ Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint) {
     MLXMILL_TRY(checkpoint.shards[t.shard].file.read_at(t.tensor.begin, bytes));
     return bytes;
   };
-  return decode(checkpoint.config, modelopt, std::move(views), read);
+  return decode(checkpoint.config, modelopt, std::move(views), read, repack);
 }
 
 }  // namespace mlxmill::sources

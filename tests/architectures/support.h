@@ -9,7 +9,7 @@
 
 #include "architectures/declaration.h"
 #include "base/checked_math.h"
-#include "tensors/operation.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::test {
 
@@ -34,6 +34,12 @@ class Checkpoint {
   }
 
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
+  std::vector<TensorView> views() const {
+    std::vector<TensorView> views;
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+      views.push_back(*tensors::view_of(tensors_[i], i));
+    return views;
+  }
 
   const Numbers& operator[](std::string_view name) const {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
