@@ -15,7 +15,7 @@ ROOMS = {
     "quantize": {"kernels", "base"},
     "tensors": {"base"},
     "streaming": {"tensors", "io", "kernels", "base"},
-    "sources": {"formats", "tensors", "io", "base"},
+    "sources": {"formats", "tensors", "kernels", "io", "base"},
     "architectures": {"tensors", "base"},
     "convert": {"sources", "streaming", "formats", "quantize", "architectures", "tensors", "io", "kernels", "base"},
     "report": {"sources", "formats", "architectures", "tensors", "io", "base"},
