@@ -4,6 +4,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -17,10 +18,20 @@ def header_input(path):
     return bytes([min(data, 255)]) + content[8 : 8 + min(length, 1 << 16)]
 
 
+def pickle_input(path):
+    """What pickle_fuzz takes: a byte that allows windows of storages, then the pickle."""
+    if not zipfile.is_zipfile(path):
+        return b"\x01" + path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return b"\x00" + archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
+
+
 SEEDS = {
     "safetensors": ("tests/hostile/*/*.safetensors", header_input),
     "index": ("tests/hostile/*/*.index.json", Path.read_bytes),
     "config": ("tests/hostile/*/config.json", Path.read_bytes),
+    "torch": ("tests/formats/torch/*.pt", Path.read_bytes),
+    "pickle": ("tests/formats/torch/*.pt", pickle_input),
     "declaration": ("src/architectures/families/*.toml", Path.read_bytes),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import torch
 
+PAIR = (0.9, 0.999)
 FOLDER = Path(__file__).resolve().parent
 NAMES = {
     torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3",
@@ -59,7 +60,7 @@ def views():
     return {
         "tied.a": base, "tied.b": base, "transposed": base.t(), "rows": base[1:3], "window": base[1:4:2, 2:5],
         "column": base[:, 5], "reversed.axes": half.permute(2, 0, 1), "expanded.once": numbers(torch.int64, 5).expand(1, 5),
-        "empty": torch.empty(0, 7), "empty.end": base[4:], "scalar": torch.tensor(2.5), "one": base[3, 5],
+        "empty": torch.empty(0, 7), "empty.end": base[4:], "empty.slice": torch.empty(2, 0, 4)[1:, :, 2:], "scalar": torch.tensor(2.5), "one": base[3, 5],
     }
 
 
@@ -82,7 +83,7 @@ def checkpoint(key):
     return {
         "epoch": 3, "loss": 0.25, "big": 1 << 90, "negative": -5, "long": 1 << 40, "none": None, "done": True, "raw": b"\x00\xff",
         "text": "caf\u00e9", "list": [1, (2, 3), {}], "device": torch.device("cuda", 1), "dtype": torch.bfloat16,
-        "size": torch.Size([2, 3]), key: plain(),
+        "size": torch.Size([2, 3]), "shared": (PAIR, [PAIR]), key: plain(),
     }
 
 
