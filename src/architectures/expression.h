@@ -25,6 +25,10 @@ class Environment {
     explicit Operand(base::Value value) : owned_(std::move(value)), absent_(false) {}
     bool absent() const { return absent_ && !reference_; }
     const base::Value& value() const { return reference_ ? *reference_ : owned_; }
+    /// A part of value(), copied only when it would not outlive this operand.
+    Operand part(const base::Value& inner) const {
+      return reference_ ? Operand(&inner) : Operand(base::Value(inner));
+    }
 
    private:
     const base::Value* reference_ = nullptr;

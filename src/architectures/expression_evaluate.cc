@@ -204,7 +204,7 @@ class Evaluator {
     const Value& b = key.value();
     if (a.as_object() && b.as_string()) {
       const Value* member = a.find(*b.as_string());
-      return member ? Operand(Value(*member)) : Operand();
+      return member ? container.part(*member) : Operand();
     }
     const auto* array = a.as_array();
     const auto* text = a.as_string();
@@ -216,7 +216,7 @@ class Evaluator {
     const std::int64_t at = *b.as_int() < 0 ? *b.as_int() + size : *b.as_int();
     if (at < 0 || at >= size) return Operand();
     const auto place = static_cast<std::size_t>(at);
-    return Operand(array ? Value((*array)[place]) : Value(text->substr(place, 1)));
+    return array ? container.part((*array)[place]) : Operand(Value(text->substr(place, 1)));
   }
 
   Result<Operand> missing_element(const Tree::Node& node) {
