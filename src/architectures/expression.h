@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shape.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 
@@ -39,6 +40,8 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
+  /// Null when there is no such tensor.
+  virtual const base::Shape* tensor_shape(std::string_view name) const = 0;
   /// Whether config.json itself has the key, null or not.
   virtual bool has_key(const std::vector<std::string>& path) const = 0;
   /// Takes steps from the budget; false when it is used up.

@@ -15,6 +15,7 @@ constexpr std::size_t kMany = 16;
 
 constexpr Function kFunctions[] = {
     {"has", 1, 1, "has(tensor)"},
+    {"shape_of", 1, 1, "shape_of(tensor)"},
     {"given", 1, 1, "given(key)", true},
     {"len", 1, 1, "len(x)"},
     {"starts_with", 2, 2, "starts_with(text, start)"},

@@ -38,6 +38,10 @@ class Config final : public Environment {
     return Operand(at);
   }
   bool has_tensor(std::string_view tensor) const override { return tensor == "lm_head.weight"; }
+  const base::Shape* tensor_shape(std::string_view tensor) const override {
+    static const base::Shape kShape{8, 1, 4};
+    return has_tensor(tensor) ? &kShape : nullptr;
+  }
   bool has_key(const std::vector<std::string>& path) const override {
     return !name(path)->absent();
   }
@@ -149,6 +153,17 @@ TEST(Expression, FindsElementsOfListsAndObjectsOrNothing) {
             "f.toml:7: in \"list[0].\" at column 9: expected a name, got the end");
 }
 
+TEST(Expression, SeesShapesOfTensors) {
+  EXPECT_EQ(value("shape_of('lm_head.weight')[-1]"), "4");
+  EXPECT_EQ(value("len(shape_of('lm_head.weight'))"), "3");
+  EXPECT_EQ(value("shape_of('x')[-1] ?? 1"), "1");
+  EXPECT_EQ(value("shape_of('x') ?? 'none'"), "none");
+  EXPECT_EQ(value("shape_of('x')[0]"),
+            "f.toml:7: in \"shape_of('x')[0]\": there is no such tensor");
+  EXPECT_EQ(value("shape_of(1)"),
+            "f.toml:7: in \"shape_of(1)\": 1 is an integer; expected a string");
+}
+
 TEST(Expression, TellsAbsentFromNull) {
   EXPECT_EQ(value("given(nothing)"), "true");
   EXPECT_EQ(value("given(inner.size)"), "true");
@@ -211,8 +226,9 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "f.toml:7: in \"99999999999999999999\" at column 1: expected an integer of at most 64 "
             "bits, got \"99999999999999999999\"");
   EXPECT_EQ(value("run('x')"),
-            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), given(key), "
-            "len(x), starts_with(text, start), ends_with(text, end), int(x), round(x, digits), "
+            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), shape_of(tensor), "
+            "given(key), len(x), starts_with(text, start), ends_with(text, end), int(x), round(x, "
+            "digits), "
             "min(x, ...), max(x, ...), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
