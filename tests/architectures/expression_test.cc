@@ -1,6 +1,7 @@
 #include "architectures/expression.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -193,6 +194,16 @@ TEST(Expression, RoundsAsPython) {
             "f.toml:7: in \"round(rate, 99)\": 99 is an integer; expected an integer from 0 to 15");
 }
 
+TEST(Expression, ReadsListsOfNumbersInText) {
+  EXPECT_EQ(value("3 in numbers('1, 3,12 ')"), "true");
+  EXPECT_EQ(value("2 in numbers('1,3,12')"), "false");
+  EXPECT_EQ(value("len(numbers('-7'))"), "1");
+  for (const char* bad :
+       {"numbers('')", "numbers('1,,2')", "numbers('1;2')", "numbers('99999999999999999999')"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("a text is no list of integers"));
+  }
+}
+
 TEST(Expression, TakesTheSmallestAndTheLargest) {
   EXPECT_EQ(value("min(3, 1, 2)"), "1");
   EXPECT_EQ(value("max(3, 1, 2)"), "3");
@@ -227,9 +238,8 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "bits, got \"99999999999999999999\"");
   EXPECT_EQ(value("run('x')"),
             "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), shape_of(tensor), "
-            "given(key), len(x), starts_with(text, start), ends_with(text, end), int(x), round(x, "
-            "digits), "
-            "min(x, ...), max(x, ...), got \"run('x')\"");
+            "given(key), len(x), starts_with(text, start), ends_with(text, end), numbers(text), "
+            "int(x), round(x, digits), min(x, ...), max(x, ...), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 
