@@ -78,6 +78,16 @@ TEST(Expression, FollowsPythonsPrecedence) {
   EXPECT_EQ(value("missing ?? 2 > 1"), "true");
 }
 
+TEST(Expression, ReadsFloatsExactly) {
+  EXPECT_EQ(value("5.656854249492381"), "5.656854249492381");
+  EXPECT_EQ(value("0.8838834764831844"), "0.8838834764831844");
+  EXPECT_EQ(value("1e-05"), "1e-05");
+  EXPECT_EQ(value("2.5e+3"), "2500");
+  for (const char* bad : {"1.", "1e", "1e+", "1.x", "1.5x", "1e5e"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("at column 1: expected a number")) << bad;
+  }
+}
+
 TEST(Expression, IndexesStringsByCharacter) {
   EXPECT_EQ(value("'M-M*'[3] == '*'"), "true");
   EXPECT_EQ(value("'M-M*'[-3] == '-'"), "true");
