@@ -1,5 +1,6 @@
 #include "architectures/expression_functions.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -15,10 +16,12 @@ constexpr std::size_t kMany = 16;
 
 constexpr Function kFunctions[] = {
     {"has", 1, 1, "has(tensor)"},
+    {"shape_of", 1, 1, "shape_of(tensor)"},
     {"given", 1, 1, "given(key)", true},
     {"len", 1, 1, "len(x)"},
     {"starts_with", 2, 2, "starts_with(text, start)"},
     {"ends_with", 2, 2, "ends_with(text, end)"},
+    {"numbers", 1, 1, "numbers(text)"},
     {"int", 1, 1, "int(x)"},
     {"round", 1, 2, "round(x, digits)"},
     {"min", 1, kMany, "min(x, ...)"},
@@ -104,6 +107,28 @@ Called extreme(Arguments arguments, bool smallest) {
   return *best;
 }
 
+/// The integers of "1, 2,3".
+Called numbers(Arguments arguments) {
+  const std::string* text = arguments[0].as_string();
+  if (!text) return FunctionError{0, "a string"};
+  base::Array result;
+  std::string_view rest = *text;
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    std::string_view part = rest.substr(0, comma);
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    std::int64_t value = 0;
+    const auto end = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (part.empty() || end.ec != std::errc() || end.ptr != part.data() + part.size()) {
+      return FunctionError{FunctionError::kNoArgument, "a text is no list of integers: \"1,2\""};
+    }
+    result.emplace_back(value);
+    if (comma == std::string_view::npos) return Value(std::move(result));
+    rest.remove_prefix(comma + 1);
+  }
+}
+
 Called truncated(Arguments arguments) {
   if (arguments[0].as_int()) return arguments[0];
   if (const bool* boolean = arguments[0].as_bool()) return Value(*boolean ? 1 : 0);
@@ -121,6 +146,7 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "len") return length(arguments);
   if (name == "starts_with") return text_test(arguments, true);
   if (name == "ends_with") return text_test(arguments, false);
+  if (name == "numbers") return numbers(arguments);
   if (name == "int") return truncated(arguments);
   if (name == "round") return rounded(arguments);
   if (name == "min") return extreme(arguments, true);

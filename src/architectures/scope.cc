@@ -99,6 +99,11 @@ Result<Environment::Operand> Scope::name(const std::vector<std::string>& path) c
   return Operand();
 }
 
+const base::Shape* Scope::tensor_shape(std::string_view name) const {
+  const TensorView* view = tensors_.find(name);
+  return view ? &view->shape : nullptr;
+}
+
 bool Scope::has_key(const std::vector<std::string>& path) const {
   const bool whole = is_whole_config(path);
   const base::Value* at = whole ? &config_ : config_key(path[0]);

@@ -71,7 +71,8 @@ TEST(DeclarationParse, ChecksModules) {
     return parse_error(with_identity("[[modules]]\n" + std::string(text)));
   };
   EXPECT_EQ(module("\"a\" = { liner = [1, 2] }"),
-            "f.toml:4: a module is exactly one of linear, bitlinear, embedding, stacked, norm and tensors");
+            "f.toml:4: a module is exactly one of linear, bitlinear, embedding, stacked, norm and "
+            "tensors");
   EXPECT_EQ(module("\"a\" = { linear = [1, 2], bais = true }"),
             "f.toml:4: unknown key \"bais\"; did you mean \"bias\"?");
   EXPECT_EQ(module("\"a\" = { linear = [1] }"), "f.toml:4: linear has 1 sizes; expected 2");

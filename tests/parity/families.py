@@ -258,6 +258,20 @@ def kimi_vl_of_transformers():
     return config, tensors
 
 
+def llama():
+    config = {"model_type": "llama", "hidden_size": 128, "num_hidden_layers": 2, "intermediate_size": 256,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "vocab_size": 512,
+              "torch_dtype": "bfloat16", "tie_word_embeddings": False}
+    return config, tensors_of(config)
+
+
+def unknown_type():
+    """A model_type nobody knows, on a llama."""
+    config, tensors = llama()
+    config["model_type"] = "mynewllama"
+    return config, tensors
+
+
 # BitLinear computes with a Metal kernel: on the CPU its models only load.
 NO_FORWARD = {"bitnet", "bitnet_with_a_head", "bitnet_with_a_plain_head", "ternary_llama"}
 # mlx-lm quantizes the rest of these and loses the entry of config.json that makes their linear layers ternary.
@@ -267,11 +281,13 @@ NO_RECIPES = {"lfm2_vl", "lfm2_vl_of_transformers", "openelm", "openelm_without_
 # What mlx-lm cannot read, and a checkpoint of the same weights that it can.
 TWINS = {name: name.replace("_of_transformers", "") for name in
          ("gpt_oss_of_transformers", "lfm2_vl_of_transformers", "kimi_vl_of_transformers")}
+TWINS["unknown_type"] = "llama"
 TWINS["gemma3_of_transformers"] = "gemma3_tied"
 
 MAKERS = [afm7, bitnet, bitnet_with_a_head, bitnet_with_a_plain_head, ternary_llama, openelm, openelm_without_qk_norm,
           nemotron_nas, gpt_oss, gpt_oss_of_transformers, bailing_moe_v3, gemma3, gemma3_tied, gemma3_of_transformers,
-          gemma4_unified, pixtral, mistral3, lfm2_vl, lfm2_vl_of_transformers, kimi_vl, kimi_vl_of_transformers]
+          gemma4_unified, pixtral, mistral3, lfm2_vl, lfm2_vl_of_transformers, kimi_vl, kimi_vl_of_transformers,
+          llama, unknown_type]
 
 
 def make_all(base, work):

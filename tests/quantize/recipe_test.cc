@@ -61,6 +61,21 @@ TEST(Recipe, FamilyEntryThatDoesNotDivideTheRowsIsLeftOut) {
             "rows of 96 are not divisible by the group size 64 its family asks for");
 }
 
+TEST(Recipe, AffineModulesTakeTheRunsBitsAndNameNoMode) {
+  Candidate fused = candidate("model.layers.0.self_attn.qkv_proj", 128);
+  fused.family_affine = true;
+  const Decision as_run = Recipe::make("", {Mode::kAffine, 3, 32}, kPaths, 8)->decide(fused);
+  EXPECT_EQ(as_run.scheme, (Scheme{Mode::kAffine, 3, 32}));
+  EXPECT_TRUE(as_run.own_entry && as_run.entry_has_bits && as_run.entry_has_group_size);
+  EXPECT_FALSE(as_run.entry_has_mode);
+  const Decision other = Recipe::make("", {Mode::kMxfp4, 4, 32}, kPaths, 8)->decide(fused);
+  EXPECT_EQ(other.scheme, (Scheme{Mode::kAffine, 4, 64}));
+  EXPECT_FALSE(other.entry_has_mode);
+  const Decision mixed = Recipe::make("mixed_3_6", kFour, kPaths, 8)->decide(fused);
+  EXPECT_EQ(mixed.scheme, (Scheme{Mode::kAffine, 6, 64}));  // its name ends as v_proj's does
+  EXPECT_FALSE(mixed.entry_has_mode);
+}
+
 TEST(Recipe, MixedFollowsTheLayerNumber) {
   const Recipe recipe = *Recipe::make("mixed_3_6", kFour, kPaths, 16);
   const auto bits = [&](std::string_view path) {
