@@ -247,15 +247,20 @@ def kimi_vl():
     return config, tensors_of(config)
 
 
-def kimi_vl_of_transformers():
-    """Both halves of latent attention in one kv_b_proj, which mlx-lm does not split here."""
-    config, tensors = kimi_vl()
-    for layer in range(2):
-        at = f"language_model.model.layers.{layer}.self_attn."
+def with_kv_b(tensors, prefix, layers):
+    """Both halves of latent attention in one kv_b_proj."""
+    for layer in range(layers):
+        at = f"{prefix}{layer}.self_attn."
         keys = tensors.pop(at + "embed_q.weight").swapaxes(1, 2)
         values = tensors.pop(at + "unembed_out.weight")
         tensors[at + "kv_b_proj.weight"] = mx.contiguous(mx.concatenate([keys, values], axis=1).flatten(0, 1))
-    return config, tensors
+    return tensors
+
+
+def kimi_vl_of_transformers():
+    """Both halves of latent attention in one kv_b_proj, which mlx-lm does not split here."""
+    config, tensors = kimi_vl()
+    return config, with_kv_b(tensors, "language_model.model.layers.", 2)
 
 
 def step3p5():
@@ -295,6 +300,33 @@ def bailing_norm_head(kind="bailing_moe", **more):
 
 def bailing_linear_norm_head():
     return bailing_norm_head("bailing_moe_linear", layer_group_size=2, group_norm_size=1, head_dim=32)
+
+
+def mlx_deepseek_with_kv_b(decode=False):
+    """What mlx-lm wrote before it cut kv_b_proj: 4-bit codes of both halves of latent attention in one tensor."""
+    config = {"model_type": "deepseek_v3", "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256,
+              "moe_intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+              "n_shared_experts": 1, "n_routed_experts": 4, "kv_lora_rank": 64, "q_lora_rank": None,
+              "qk_rope_head_dim": 32, "v_head_dim": 64, "qk_nope_head_dim": 64, "num_experts_per_tok": 2,
+              "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "torch_dtype": "bfloat16"}
+    tensors = {}
+    for name, tensor in with_kv_b(tensors_of(config), "model.layers.", 2).items():
+        if tensor.ndim == 1 or name.endswith("mlp.gate.weight"):
+            tensors[name] = tensor
+            continue
+        codes, scales, biases = mx.quantize(tensor, group_size=64, bits=4)
+        stem = name.removesuffix("weight")
+        if decode:
+            tensors[name] = mx.dequantize(codes, scales, biases, group_size=64, bits=4)
+        else:
+            tensors.update({name: codes, stem + "scales": scales, stem + "biases": biases})
+    if not decode:
+        config["quantization"] = {"group_size": 64, "bits": 4}
+    return config, tensors
+
+
+def mlx_deepseek_decoded():
+    return mlx_deepseek_with_kv_b(decode=True)
 
 
 def published_norms(tensors):
@@ -357,6 +389,8 @@ def unknown_type():
 NO_FORWARD = {"bitnet", "bitnet_with_a_head", "bitnet_with_a_plain_head", "ternary_llama"}
 # mlx-lm quantizes the rest of these and loses the entry of config.json that makes their linear layers ternary.
 NOT_TO_QUANTIZE = {"bitnet_with_a_head", "ternary_llama"}
+# Quantized already, and the same weights as floats, which -d must give: mlx-lm rounds halves of attention once more.
+PACKED = {"mlx_deepseek_with_kv_b": "mlx_deepseek_decoded"}
 # The recipes look for modules named down_proj.
 NO_RECIPES = {"lfm2_vl", "lfm2_vl_of_transformers", "openelm", "openelm_without_qk_norm"}
 # mlx-lm is told to leave the output layer alone; recipes would not listen.
@@ -372,7 +406,7 @@ MAKERS = [afm7, bitnet, bitnet_with_a_head, bitnet_with_a_plain_head, ternary_ll
           gemma4_unified, pixtral, mistral3, lfm2_vl, lfm2_vl_of_transformers, kimi_vl, kimi_vl_of_transformers,
           step3p5, step3p5_as_published, baichuan_m1,
           falcon_h1, falcon_h1_as_published, falcon_h1_in_float16, bailing_norm_head, bailing_linear_norm_head,
-          qwen3_5_tied, llama, unknown_type]
+          qwen3_5_tied, mlx_deepseek_with_kv_b, mlx_deepseek_decoded, llama, unknown_type]
 
 
 def make_all(base, work):

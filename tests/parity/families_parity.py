@@ -82,10 +82,21 @@ def patched_outcome(program, source, configuration, work):
     return oracle.Outcome(name, "differs" if problems else "equal", f"{len(ours)} tensors", tuple(problems))
 
 
+def packed_outcomes(program, source, decoded, configuration, work):
+    """Of a source that is quantized: as it is, and turned back."""
+    if configuration.name != "16-bit":
+        return []
+    back = replace(configuration, name="-d", flags=("-d",))
+    return [oracle.convert_both(program, source, work / "kept", "kept", configuration, {}, ()),
+            twin_outcome(program, source, decoded, back, work)]
+
+
 def outcomes(program, name, folders, configuration, work):
     source = folders[name]
     if name in families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
         return []
+    if name in families.PACKED:
+        return packed_outcomes(program, source, folders[families.PACKED[name]], configuration, work / name)
     if name in families.NOT_TO_QUANTIZE and "-q" in configuration.flags:
         return [refusal_outcome(program, source, configuration, work / name)]
     if name in families.TWINS:
