@@ -4,7 +4,7 @@
 
 #include "architectures/built_in.h"
 #include "architectures/declaration.h"
-#include "architectures/document.h"
+#include "architectures/language.h"
 
 namespace mlxmill::architectures {
 namespace {

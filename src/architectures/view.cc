@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "base/checked_math.h"
 
 namespace mlxmill::architectures {

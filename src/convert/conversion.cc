@@ -13,6 +13,7 @@
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
 #include "convert/journal.h"
+#include "convert/open_recipe.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
 #include "convert/pipeline.h"
@@ -165,29 +166,65 @@ bool quantizable(const Module& module) {
          module.kind == ModuleKind::kStacked;
 }
 
-Status Planner::decide() {
-  std::vector<std::string> paths;
-  for (const Module& module : layout_.modules) paths.push_back(module.path);
-  std::optional<quantize::Recipe> recipe;
-  if (scheme_) {
-    MLXMILL_ASSIGN(recipe,
-                   quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
+/// As docs/RECIPES.md has it.
+std::string_view kind_name(ModuleKind kind) {
+  switch (kind) {
+    case ModuleKind::kLinear:
+      return "linear";
+    case ModuleKind::kEmbedding:
+      return "embedding";
+    case ModuleKind::kStacked:
+      return "stacked";
+    default:
+      return "other";
   }
-  for (const Module& module : layout_.modules) {
-    quantize::Decision decision;
-    if (recipe && !module.packed && quantizable(module) && !module.tensors.empty() &&
-        is_mlx_float(module.tensors[0].dtype)) {
-      quantize::Candidate candidate;
-      candidate.path = module.path;
-      candidate.columns = module.tensors[0].shape.back();
-      if (module.rule) {
-        candidate.family_forbids = !module.rule->quantize;
-        candidate.family_bits = module.rule->bits;
-        candidate.family_group_size = module.rule->group_size;
-      }
-      decision = recipe->decide(candidate);
-    }
-    decisions_.emplace_back(module.path, std::move(decision));
+}
+
+quantize::Candidate candidate_of(const Module& module) {
+  quantize::Candidate candidate;
+  candidate.path = module.path;
+  candidate.kind = kind_name(module.kind);
+  candidate.quantizable = !module.packed && quantizable(module) && !module.tensors.empty() &&
+                          is_mlx_float(module.tensors[0].dtype);
+  for (const architectures::TensorView& tensor : module.tensors) {
+    candidate.parameters += base::element_count(tensor.shape).value_or(0);
+  }
+  if (!module.tensors.empty() && !module.tensors[0].shape.empty()) {
+    const base::Shape& shape = module.tensors[0].shape;
+    candidate.columns = shape.back();
+    if (shape.size() > 1) candidate.rows = shape[shape.size() - 2];
+  }
+  if (module.rule) {
+    candidate.family_forbids = !module.rule->quantize;
+    candidate.family_bits = module.rule->bits;
+    candidate.family_group_size = module.rule->group_size;
+  }
+  return candidate;
+}
+
+Status Planner::decide() {
+  if (!scheme_) {
+    for (const Module& module : layout_.modules)
+      decisions_.emplace_back(module.path, quantize::Decision());
+    return {};
+  }
+  MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
+  std::vector<quantize::Candidate> candidates;
+  for (const Module& module : layout_.modules) candidates.push_back(candidate_of(module));
+  MLXMILL_ASSIGN(
+      quantize::AppliedRecipe applied,
+      quantize::apply_recipe(recipe ? &*recipe : nullptr, *scheme_, candidates, layout_.n_layers));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    decisions_.emplace_back(layout_.modules[i].path, std::move(applied.decisions[i]));
+  }
+  for (std::size_t i = 0; i < applied.uses.size(); ++i) {
+    const quantize::RecipeRule& rule = recipe->rules[i];
+    c_.plan.rules.push_back({.where = recipe->where(rule),
+                             .match = rule.match_text(),
+                             .settings = rule.settings_text(),
+                             .optional = rule.optional,
+                             .modules = applied.uses[i].modules,
+                             .parameters = applied.uses[i].parameters});
   }
   return {};
 }
@@ -345,7 +382,5 @@ Result<Plan> plan_conversion(const ConvertOptions& options) {
   MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
   return std::move(conversion.plan);
 }
-
-std::vector<std::string> recipe_names() { return quantize::recipe_names(); }
 
 }  // namespace mlxmill

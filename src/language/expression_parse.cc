@@ -7,11 +7,11 @@
 #include <optional>
 #include <span>
 
-#include "architectures/document.h"
-#include "architectures/expression.h"
-#include "architectures/expression_tree.h"
+#include "language/document.h"
+#include "language/expression.h"
+#include "language/expression_tree.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using Tree = Expression::Tree;
@@ -342,4 +342,4 @@ std::vector<std::string> Expression::names() const {
   return result;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

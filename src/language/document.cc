@@ -1,4 +1,4 @@
-#include "architectures/document.h"
+#include "language/document.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <tuple>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 // A declaration is a page of text; the limit keeps a file given by mistake from being parsed at
@@ -94,9 +94,9 @@ Result<Node> parse_document(std::string_view text, std::string_view file_name) {
                                 [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
   if (odd != text.end()) {
     const auto line = 1 + std::count(text.begin(), odd, '\n');
-    return error_at(file_name, static_cast<std::uint32_t>(line),
-                    fmt::format("byte {:#04x} is not ASCII; expected a declaration in ASCII",
-                                static_cast<unsigned char>(*odd)));
+    return error_at(
+        file_name, static_cast<std::uint32_t>(line),
+        fmt::format("byte {:#04x} is not ASCII; expected ASCII", static_cast<unsigned char>(*odd)));
   }
   const toml::parse_result parsed = toml::parse(text, file_name);
   if (!parsed) {
@@ -201,4 +201,4 @@ std::optional<std::string> nearest(std::string_view word,
   return best;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -1,11 +1,11 @@
-#include "architectures/expression.h"
+#include "language/expression.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -173,4 +173,4 @@ TEST(Expression, BoundsDepthAndSteps) {
 }
 
 }  // namespace
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language
