@@ -102,9 +102,7 @@ std::string zsh_escape(const std::string& text) {
 
 std::string zsh_values(const CLI::Option& option) {
   const std::string choices = choices_of(option);
-  if (is_recipe(option)) {
-    return fmt::format(":recipe:_alternative \"names:recipe:({})\" \"files:file:_files\"", choices);
-  }
+  if (is_recipe(option)) return ":recipe:_mlxmill_recipes";
   if (!choices.empty()) return fmt::format(":value:({})", choices);
   if (is_folder(option)) return ":folder:_files -/";
   if (is_file(option)) return ":path:_files";
@@ -173,8 +171,8 @@ std::string bash_completion(const CLI::App& root) {
       "_mlxmill_words_or_files() {{\n"
       "  local IFS=$' \\n'\n"
       "  local words=($(compgen -W \"$1\" -- \"$word\"))\n"
-      "  _mlxmill_paths -f\n"
-      "  COMPREPLY+=(\"${{words[@]}}\")\n"
+      "  _mlxmill_paths -f || :\n"
+      "  COMPREPLY+=(${{words[@]+\"${{words[@]}}\"}})\n"
       "}}\n"
       "_mlxmill() {{\n"
       "  local word=\"${{COMP_WORDS[COMP_CWORD]}}\" before=\"${{COMP_WORDS[COMP_CWORD - 1]}}\"\n"
@@ -200,6 +198,7 @@ std::string zsh_completion(const CLI::App& root) {
   return fmt::format(
       "#compdef mlxmill\n"
       "# zsh completion for mlxmill; install: mlxmill completion zsh > \"${{fpath[1]}}/_mlxmill\"\n"
+      "_mlxmill_recipes() {{ compadd -- {}; _files }}\n"
       "_mlxmill() {{\n"
       "  local -a commands\n"
       "  if (( CURRENT == 2 )); then\n"
@@ -214,7 +213,7 @@ std::string zsh_completion(const CLI::App& root) {
       "}}\n"
       "if [ \"${{funcstack[1]}}\" = _mlxmill ]; then _mlxmill \"$@\"; else compdef _mlxmill "
       "mlxmill; fi\n",
-      names, commands);
+      join_choices(recipe_names(), " "), names, commands);
 }
 
 std::string fish_completion(const CLI::App& root) {

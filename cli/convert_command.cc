@@ -64,7 +64,7 @@ std::vector<Example> convert_examples() {
       {"mlxmill convert models/sample-llama --recipe mixed_3_6 -o sample-mixed",
        "3 bits, and 6 where it matters most"},
       {"mlxmill convert models/sample-llama --recipe routers_8 --dry-run",
-       "which rule each module falls under; mlxmill help recipe says how to write one"},
+       "which rule decides about each module; docs/RECIPES.md says how to write one"},
       {"mlxmill convert models/sample-llama --mode mxfp4 -o sample-mxfp4",
        "another number format: 4-bit floats"},
       {"mlxmill convert models/sample-llama -o sample-16bit", "16-bit MLX, nothing quantized"},
