@@ -87,6 +87,7 @@ TEST(RecipeFile, SaysWhatIsWrongAndWhere) {
             "did you mean \"layer\"?");
   EXPECT_EQ(problem("[[rules]]\nmatch = \"**\"\nbits = 4\noptional = 1\n"),
             "my.toml:4: optional is an integer; expected true or false");
+  EXPECT_NE(problem("[# no key\n]\n"), "no error");
   EXPECT_EQ(problem("rules = [1]\n"), "my.toml:1: a rule is a table: [[rules]]");
 }
 
