@@ -15,17 +15,25 @@ namespace mlxmill::cli {
 namespace {
 
 std::string families_text(const std::vector<Family>& known) {
-  Table table({Table::Align::kLeft, Table::Align::kLeft});
-  table.add({"FAMILY", "MODEL TYPES"});
-  for (const Family& family : known)
-    table.add({family.name, join_choices(family.model_types, ", ")});
+  Table table({Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft});
+  table.add({"FAMILY", "MODEL TYPES", "FEATURES"});
+  for (const Family& family : known) {
+    std::string types = join_choices(family.model_types, ", ");
+    if (!family.architectures.empty()) {
+      types += fmt::format(" ({})", join_choices(family.architectures, ", "));
+    }
+    table.add({family.name, types, join_choices(family.features, ", ")});
+  }
   return table.text();
 }
 
 Json families_json(const std::vector<Family>& known) {
   Json list = Json::array();
   for (const Family& family : known) {
-    list.push_back({{"name", family.name}, {"model_types", family.model_types}});
+    list.push_back({{"name", family.name},
+                    {"model_types", family.model_types},
+                    {"architectures", family.architectures},
+                    {"features", family.features}});
   }
   return {{"families", std::move(list)}};
 }

@@ -305,6 +305,7 @@ int run_convert(const CLI::App& app, const ConvertArgs& args) {
   if (args.dry_run) {
     const Result<Plan> plan = plan_conversion(*options);
     if (!plan) return print_error(plan.error());
+    for (const std::string& text : plan->warnings) warn(text);
     std::error_code ignored;
     if (!options->force && std::filesystem::exists(options->output, ignored)) {
       warn(options->output.string() + " exists: convert will refuse without --force");

@@ -27,7 +27,9 @@ struct ConvertOptions {
   /// "", one of recipe_names(), or the path of a recipe file (docs/RECIPES.md): an existing file,
   /// or anything that ends in ".toml".
   std::string recipe;
-  bool dequantize = false;  ///< Turns an MLX-quantized source back into floats.
+  bool dequantize = false;  ///< Turns a quantized source back into floats.
+  bool requantize =
+      false;  ///< Quantizes anew what another format's source holds as codes MLX could keep.
   std::optional<DType>
       dtype;  ///< Of what stays unquantized; default: the config's torch_dtype, else as stored.
   std::string codes = "mlx";  ///< How codes are chosen; "mlx" = libmlx's CPU backend, bit for bit.
@@ -91,6 +93,7 @@ struct Plan {
   std::vector<PlannedRule> rules;  ///< Of the recipe, in its order; empty without one.
   std::vector<PlannedTensor> tensors;
   std::vector<DroppedTensor> dropped;
+  std::vector<std::string> warnings;  ///< What the user should know before trusting the output.
   std::map<std::string, std::uint64_t> file_bytes;  ///< Weight shards by name.
   std::uint64_t parameters = 0;
   std::uint64_t source_bytes = 0;  ///< Source shards.
@@ -100,6 +103,8 @@ struct Plan {
   std::uint64_t disk_free = 0;
   std::uint64_t memory_needed = 0;  ///< Upper bound of the buffers.
   double bits_per_weight = 0;       ///< output_bytes * 8 / parameters.
+  std::string source_method;  ///< How the source is quantized: "gptq", "fp8", ...; empty for floats
+                              ///< and MLX.
 };
 
 /// What a finished conversion did; times are wall clock.

@@ -5,6 +5,7 @@
 #include "architectures/built_in.h"
 #include "architectures/declaration.h"
 #include "architectures/language.h"
+#include "architectures/unknown_model.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -87,6 +88,39 @@ Result<Declaration> Catalogue::find(const base::Value& config) const {
       "{}a new family is one text file, given with --architecture FILE: docs/ARCHITECTURES.md",
       near ? fmt::format("the nearest name known is \"{}\"; ", *near) : ""));
   return std::move(unknown).at("config.json");
+}
+
+Result<Choice> Catalogue::choose(const base::Value& config,
+                                 std::span<const TensorView> tensors) const {
+  Result<Declaration> found = find(config);
+  if (found) {
+    MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors));
+    return Choice{*std::move(found), std::move(layout), {}};
+  }
+  if (found.error().code() != Code::kUnknownModel) return std::move(found).error();
+  std::vector<std::pair<std::int64_t, const Declaration*>> candidates;
+  for (const Declaration& declaration : declarations_) {
+    if (const auto order = declaration.stand_in_order(config)) {
+      candidates.emplace_back(*order, &declaration);
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [order, declaration] : candidates) {
+    const std::string& type = declaration->model_types().front();
+    base::Value as_family = config;
+    as_family.set("model_type", type);
+    Result<Layout> layout = declaration->apply(as_family, tensors);
+    if (!layout) continue;
+    layout->config_edits.push_back({{"model_type"}, base::Value(type)});
+    return Choice{*declaration,
+                  *std::move(layout),
+                  {fmt::format("model_type {} is unknown; config.json and tensors are those of "
+                               "family {}, so the output is one, with model_type \"{}\"",
+                               quoted(*config.find("model_type")->as_string()),
+                               declaration->family(), type)}};
+  }
+  return unknown_model(std::move(found).error(), config, tensors);
 }
 
 }  // namespace mlxmill::architectures

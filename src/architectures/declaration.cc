@@ -6,6 +6,7 @@
 #include "architectures/layout.h"
 #include "architectures/program.h"
 #include "architectures/scope.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -55,21 +56,45 @@ const std::vector<std::string>& Declaration::architecture_names() const {
   return program_->architecture_names;
 }
 
+const std::vector<std::string>& Declaration::features() const { return program_->features; }
+
+std::optional<std::int64_t> Declaration::stand_in_order(const base::Value& config) const {
+  if (!program_->stands_in || !config.as_object() || !is_strict()) return std::nullopt;
+  if (!program_->stands_in->when) return program_->stands_in->order;
+  const TensorTable none;
+  const Scope scope(*program_, config, none);
+  const auto applies = program_->stands_in->when->condition(scope);
+  // A condition that this config cannot answer is one it does not meet.
+  return applies && *applies ? std::optional(program_->stands_in->order) : std::nullopt;
+}
+
 Result<Layout> Declaration::apply(const base::Value& config,
                                   std::span<const SourceTensor> tensors) const {
+  std::vector<TensorView> views;
+  views.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    MLXMILL_ASSIGN(TensorView view, tensors::view_of(tensors[i], i));
+    views.push_back(std::move(view));
+  }
+  return apply(config, std::span<const TensorView>(views));
+}
+
+Result<Layout> Declaration::apply(const base::Value& config,
+                                  std::span<const TensorView> tensors) const {
   if (!config.as_object()) {
     return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
   }
-  MLXMILL_ASSIGN(TensorTable table, TensorTable::of(tensors));
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
   Scope scope(*program_, config, table);
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
+  MLXMILL_ASSIGN(layout.config_edits, config_edits(*program_, scope));
   Work work{table, scope, layout.dropped};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {
-    MLXMILL_ASSIGN(layout.modules, strict_modules(*program_, scope, table));
+    MLXMILL_TRY(add_strict_modules(*program_, scope, table, layout));
   } else {
     MLXMILL_ASSIGN(layout.modules, open_modules(*program_, scope, table));
   }

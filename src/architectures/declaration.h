@@ -9,19 +9,15 @@
 #include <string_view>
 #include <vector>
 
-#include "architectures/tensor_view.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
+#include "tensors/tensor_view.h"
 
 namespace mlxmill::architectures {
 
-/// A tensor as the header of a source shard describes it.
-struct SourceTensor {
-  std::string name;
-  DType dtype;
-  base::Shape shape;
-};
+using tensors::SourceTensor;
+using tensors::TensorView;
 
 /// What kind of module owns a parameter: it decides what mlx-lm quantizes.
 enum class ModuleKind : std::uint8_t {
@@ -31,7 +27,15 @@ enum class ModuleKind : std::uint8_t {
                ///< MultiLinear)
   kNorm,       ///< weight [dims], optional bias [dims]
   kTensors,    ///< parameters of any names and shapes, never quantized
+  kBitLinear,  ///< ternary weights, four rows to a byte: weight U8 [(out + 3) / 4, in],
+               ///< weight_scale [1], optional bias [out]; never quantized again
 };
+
+/// True for the kinds whose weight mlx-lm can quantize.
+constexpr bool is_quantizable(ModuleKind kind) {
+  return kind == ModuleKind::kLinear || kind == ModuleKind::kEmbedding ||
+         kind == ModuleKind::kStacked;
+}
 
 /// A family's restriction on one module. `quantize == false`: never. Else the scheme that replaces
 /// the run's: mlx-lm's predicates give group_size and bits without a mode, which means affine.
@@ -39,6 +43,9 @@ struct QuantizeRule {
   bool quantize = true;
   std::optional<int> bits;
   std::optional<int> group_size;
+  /// Affine in every mode, and without "mode" in config.json: mlx-lm's module takes no such
+  /// argument.
+  bool affine = false;
 };
 
 /// One module of the converted model with the tensors it owns.
@@ -52,6 +59,8 @@ struct Module {
   /// The source is already MLX-quantized here: weight U32 + scales (+ biases).
   bool packed = false;
   std::optional<Scheme> packed_scheme;  ///< how, when `packed`
+  /// The weights as floats, when another format's codes were repacked.
+  std::optional<TensorView> decoded = std::nullopt;
 };
 
 /// A source tensor that does not reach the output, and the rule that says so.
@@ -60,12 +69,26 @@ struct Dropped {
   std::string reason;  ///< the rule's `why`
 };
 
+/// A key of config.json that is other in the output.
+struct ConfigEdit {
+  std::vector<std::string> path;     ///< {"text_config", "vocab_size"}
+  std::optional<base::Value> value;  ///< empty: the key is removed
+};
+
+/// config.json with the edits made in their order. A new key comes last in its object; an edit in
+/// an object that is not there does nothing.
+base::Value with_edits(base::Value config, std::span<const ConfigEdit> edits);
+
 /// A checkpoint as its family lays it out in MLX: modules in the order of the declaration (which is
 /// the order of mlx-lm's module tree; natural order of paths for a family without [[modules]]).
 struct Layout {
   std::vector<Module> modules;
   std::vector<Dropped> dropped;
   int n_layers = 0;  ///< len(model.layers), what the mixed recipes count with
+  std::vector<ConfigEdit> config_edits;
+  /// The source's quantization method ("bitnet") when mlx-lm needs its entry in config.json to load
+  /// the output: a quantization of ours would replace that entry. Empty otherwise.
+  std::string needs_quantization_config;
 };
 
 namespace detail {
@@ -95,9 +118,25 @@ class Declaration {
   /// unexpected or ill-shaped tensor (all of them counted, the first ones listed by name with
   /// expected and got).
   Result<Layout> apply(const base::Value& config, std::span<const SourceTensor> tensors) const;
+  /// The same for tensors that something was done to already.
+  Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors) const;
+
+  /// The place of the family among those that may serve a model_type no file names; empty when it
+  /// may not serve any, or not one with this config.
+  std::optional<std::int64_t> stand_in_order(const base::Value& config) const;
+
+  /// What the file says about its family in a few words each ("experts", "tied output").
+  const std::vector<std::string>& features() const;
 
  private:
   std::shared_ptr<const detail::Program> program_;
+};
+
+/// How a checkpoint is converted: by which family, and what the user should know.
+struct Choice {
+  Declaration declaration;
+  Layout layout;
+  std::vector<std::string> warnings;
 };
 
 /// All families known: the built-in ones and, before them, those given at run time.
@@ -114,6 +153,13 @@ class Catalogue {
   /// Errors: kUnknownModel with the nearest names and how to declare a family; kInvalidInput
   /// without model_type.
   Result<Declaration> find(const base::Value& config) const;
+
+  /// find() and apply(). A model_type that no family serves is taken for the first family that may
+  /// stand in and that config and tensors fit exactly; a warning says so, and the output's
+  /// model_type becomes that family's, as mlx-lm could not load it otherwise.
+  /// Errors: those of find() and apply(); for a model that nothing fits, kUnknownModel with the
+  /// tensors and config keys that were found.
+  Result<Choice> choose(const base::Value& config, std::span<const TensorView> tensors) const;
 
   std::span<const Declaration> declarations() const { return declarations_; }
 

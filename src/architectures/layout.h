@@ -9,16 +9,22 @@
 
 namespace mlxmill::architectures {
 
-/// Modules of a family that says what it holds; every tensor must belong to one, as mlx-lm's strict
-/// load has it. Errors: kInvalidInput or kUnsupported with all differences counted and the first
-/// ones listed.
-Result<std::vector<Module>> strict_modules(const detail::Program& program, Scope& scope,
-                                           const TensorTable& tensors);
+/// Adds the modules of a family that says what it holds; every tensor must belong to one, as
+/// mlx-lm's strict load has it. Errors: kInvalidInput or kUnsupported with all differences counted
+/// and the first ones listed.
+Status add_strict_modules(const detail::Program& program, Scope& scope, const TensorTable& tensors,
+                          Layout& layout);
+
+/// What [config] comes to. Errors: those of its expressions.
+Result<std::vector<ConfigEdit>> config_edits(const detail::Program& program, const Scope& scope);
 
 /// Modules of a family that does not: tensors grouped by the path before their last dot, in natural
 /// order.
 Result<std::vector<Module>> open_modules(const detail::Program& program, const Scope& scope,
                                          const TensorTable& tensors);
+
+/// Makes the module that of a packed view: codes, scales and perhaps biases under MLX's names.
+void take_codes(Module& module, const TensorView& weight);
 
 /// How a module of an MLX-quantized source is packed. `in` is the number of weights in a row.
 /// Errors: the text says what does not fit.

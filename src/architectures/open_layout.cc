@@ -87,6 +87,17 @@ Result<std::vector<Module>> open_modules(const detail::Program& program, const S
     });
     Module module;
     module.path = path;
+    if (!path.empty() && rank(views[0]) == 0 && views[0]->packed && !matches(program.raw, path)) {
+      module.kind = views[0]->shape.size() == 2 ? ModuleKind::kLinear : ModuleKind::kStacked;
+      take_codes(module, *views[0]);
+      views.erase(views.begin());
+      for (const TensorView* view : views) {
+        module.tensors.push_back(*view);
+        module.keep_dtype.push_back(matches(program.keep_dtype, view->name));
+      }
+      result.push_back(std::move(module));
+      continue;
+    }
     for (const TensorView* view : views) {
       module.tensors.push_back(*view);
       module.keep_dtype.push_back(matches(program.keep_dtype, view->name));

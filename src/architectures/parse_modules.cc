@@ -17,9 +17,8 @@ struct KindName {
 };
 
 constexpr KindName kKinds[] = {
-    {"linear", ModuleKind::kLinear, 2, 2},
-    {"embedding", ModuleKind::kEmbedding, 2, 2},
-    {"stacked", ModuleKind::kStacked, 3, 3},
+    {"linear", ModuleKind::kLinear, 2, 2},       {"bitlinear", ModuleKind::kBitLinear, 2, 2},
+    {"embedding", ModuleKind::kEmbedding, 2, 2}, {"stacked", ModuleKind::kStacked, 3, 3},
     {"norm", ModuleKind::kNorm, 1, 2},
 };
 
@@ -81,7 +80,7 @@ Result<QuantizeRule> parse_quantize(const Node& node, std::string_view file_name
   if (!node.as_table()) {
     return error_at(
         file_name, node.line,
-        fmt::format("quantize is wrong; expected false or {{ bits, group_size }}, got {}",
+        fmt::format("quantize is wrong; expected false or {{ bits, group_size, affine }}, got {}",
                     node.type_name()));
   }
   TableReader table(node, file_name);
@@ -98,6 +97,12 @@ Result<QuantizeRule> parse_quantize(const Node& node, std::string_view file_name
   };
   MLXMILL_TRY(number("bits", {2, 3, 4, 5, 6, 8}, rule.bits));
   MLXMILL_TRY(number("group_size", {32, 64, 128}, rule.group_size));
+  if (const Node* affine = table.find("affine")) {
+    if (!affine->as_bool() || !*affine->as_bool()) {
+      return table.error(*affine, "affine is wrong; expected true");
+    }
+    rule.affine = true;
+  }
   MLXMILL_TRY(table.finish());
   return rule;
 }
@@ -135,7 +140,8 @@ Status parse_kind(TableReader& table, ModuleSpec& spec) {
   }
   if (n_kinds == 1) return {};
   return table.error(table.line(),
-                     "a module is exactly one of linear, embedding, stacked, norm and tensors");
+                     "a module is exactly one of linear, bitlinear, embedding, stacked, norm and "
+                     "tensors");
 }
 
 Status parse_keep(TableReader& table, ModuleSpec& spec) {
@@ -157,21 +163,24 @@ Status parse_keep(TableReader& table, ModuleSpec& spec) {
   return {};
 }
 
-Result<ModuleSpec> parse_module(const Entry& entry, std::string_view file_name) {
+Result<ModuleSpec> parse_module(const PathTemplate& path, const Node& node,
+                                std::string_view file_name) {
   ModuleSpec spec;
-  spec.line = entry.line;
-  MLXMILL_ASSIGN(spec.path, parse_path(entry.key, file_name, entry.line));
-  TableReader table(entry.value, file_name);
+  spec.line = node.line;
+  spec.path = path;
+  TableReader table(node, file_name);
   MLXMILL_TRY(parse_kind(table, spec));
   if (const Node* bias = table.find("bias")) {
-    if (!spec.bias) return table.error(*bias, "only linear, stacked and norm modules have a bias");
+    if (!spec.bias) {
+      return table.error(*bias, "only linear, bitlinear, stacked and norm modules have a bias");
+    }
     MLXMILL_ASSIGN(spec.has_bias, parse_expression(*bias, file_name));
   }
   if (const Node* when = table.find("when")) {
     MLXMILL_ASSIGN(spec.when, parse_expression(*when, file_name));
   }
   if (const Node* quantize = table.find("quantize")) {
-    if (spec.kind == ModuleKind::kNorm || spec.kind == ModuleKind::kTensors) {
+    if (!is_quantizable(spec.kind)) {
       return table.error(*quantize, "only linear, embedding and stacked modules are quantized");
     }
     MLXMILL_ASSIGN(spec.rule, parse_quantize(*quantize, file_name));
@@ -195,14 +204,21 @@ Result<Block> parse_block(const Node& node, std::string_view file_name) {
   }
   for (const Entry& entry : *node.as_table()) {
     if (entry.key == "at" || entry.key == "when") continue;
-    if (!entry.value.as_table()) {
-      return table.error(entry.line,
-                         fmt::format("{} is no module; expected {{ linear = [...] }} or "
-                                     "the like, got {}",
-                                     quoted(entry.key), entry.value.type_name()));
+    MLXMILL_ASSIGN(const PathTemplate path, parse_path(entry.key, file_name, entry.line));
+    // Several modules of one path differ in their conditions.
+    const Node::Items* items = entry.value.as_array();
+    const std::size_t n = items ? items->size() : 1;
+    for (std::size_t i = 0; i < n; ++i) {
+      const Node& one = items ? (*items)[i] : entry.value;
+      if (!one.as_table()) {
+        return table.error(entry.line,
+                           fmt::format("{} is no module; expected {{ linear = [...] }} or "
+                                       "the like, got {}",
+                                       quoted(entry.key), one.type_name()));
+      }
+      MLXMILL_ASSIGN(ModuleSpec spec, parse_module(path, one, file_name));
+      block.modules.push_back(std::move(spec));
     }
-    MLXMILL_ASSIGN(ModuleSpec spec, parse_module(entry, file_name));
-    block.modules.push_back(std::move(spec));
   }
   if (block.modules.empty()) return table.error(node.line, "[[modules]] without a module");
   return block;

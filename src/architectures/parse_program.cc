@@ -13,6 +13,16 @@ namespace {
 // Every let is looked up by walking the list.
 constexpr std::size_t kMaxNamed = 200;
 
+/// "text_config.vocab_size".
+bool is_dotted_name(std::string_view text) {
+  while (true) {
+    const std::size_t dot = text.find('.');
+    if (!is_identifier(text.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return true;
+    text.remove_prefix(dot + 1);
+  }
+}
+
 Result<std::vector<Named>> parse_named(TableReader& file, std::string_view key) {
   std::vector<Named> result;
   const Node* node = file.find(key);
@@ -23,7 +33,8 @@ Result<std::vector<Named>> parse_named(TableReader& file, std::string_view key) 
                       fmt::format("[{}] must be a table of at most {} names", key, kMaxNamed));
   }
   for (const Entry& entry : *entries) {
-    if (!is_identifier(entry.key)) {
+    // A default may lie in an object of the config; a let has a name of its own.
+    if (key == "let" ? !is_identifier(entry.key) : !is_dotted_name(entry.key)) {
       return file.error(entry.line, fmt::format("{} is no name", quoted(entry.key)));
     }
     MLXMILL_ASSIGN(Expression value, parse_expression(entry.value, file.file_name()));
@@ -165,6 +176,8 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
   MLXMILL_ASSIGN(program.defaults, parse_named(file, "defaults"));
   MLXMILL_ASSIGN(program.lets, parse_named(file, "let"));
   MLXMILL_TRY(CycleFinder(program.lets, file_name).check());
+  MLXMILL_ASSIGN(program.config, parse_config(file));
+  MLXMILL_ASSIGN(program.stands_in, parse_stand_in(file));
   MLXMILL_ASSIGN(program.raw, parse_patterns(file, "raw"));
   MLXMILL_ASSIGN(program.keep_dtype, parse_patterns(file, "keep_dtype"));
   MLXMILL_ASSIGN(const auto rules, tables(file, "rules"));
@@ -182,6 +195,7 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
                       "raw and keep_dtype are for files without [[modules]]; "
                       "say it at the module instead");
   }
+  program.features = features_of(program, rules);
   MLXMILL_TRY(file.finish());
   return program;
 }

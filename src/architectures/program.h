@@ -26,6 +26,19 @@ struct Check {
   std::string why;
 };
 
+/// An entry of [config]: a key of the output's config.json.
+struct ConfigRule {
+  std::vector<std::string> path;
+  std::optional<Expression> value;  ///< empty: the key is removed
+  std::optional<Expression> when;
+};
+
+/// [stands_in]: when the family may serve a model_type that no file names.
+struct StandIn {
+  std::int64_t order = 0;
+  std::optional<Expression> when;
+};
+
 /// A module path with loops: "model.layers.{i < num_hidden_layers}".
 struct PathTemplate {
   struct Element {
@@ -73,7 +86,10 @@ struct Program {
   std::vector<Check> checks;
   std::vector<Named> defaults;
   std::vector<Named> lets;
+  std::vector<ConfigRule> config;
+  std::optional<StandIn> stands_in;
   std::vector<std::unique_ptr<Rule>> rules;
+  std::vector<std::string> features;
   std::vector<Block> blocks;  ///< empty: an open family, any tensor passes
   std::vector<Pattern> raw;   ///< open family: modules never quantized
   std::vector<Pattern> keep_dtype;
@@ -81,6 +97,13 @@ struct Program {
 
 /// Reads the whole file. Errors: kInvalidInput at `file:line`.
 Result<Program> parse_program(std::string_view text, std::string_view file_name);
+
+/// Reads [config] and [stands_in] (parse_config.cc). Errors: kInvalidInput at `file:line`.
+Result<std::vector<ConfigRule>> parse_config(TableReader& file);
+Result<std::optional<StandIn>> parse_stand_in(TableReader& file);
+
+/// What Declaration::features() says (features.cc). `rules` are the [[rules]] tables.
+std::vector<std::string> features_of(const Program& program, const std::vector<const Node*>& rules);
 
 /// Reads one [[modules]] table.
 Result<Block> parse_block(const Node& node, std::string_view file_name);

@@ -4,10 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "architectures/tensor_view.h"
 #include "mlxmill/error.h"
+#include "tensors/tensor_view.h"
 
 namespace mlxmill::architectures {
+
+using tensors::TensorView;
 
 /// Collects differences; keeps the first of each kind and counts the rest.
 class Report {

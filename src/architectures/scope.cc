@@ -14,6 +14,22 @@ namespace {
 constexpr std::int64_t kMaxSteps = 10'000'000;
 constexpr std::size_t kMaxNesting = 12;
 
+/// Whether a dotted name is this path.
+bool is_path(std::string_view name, const std::vector<std::string>& path) {
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (!name.starts_with(path[i])) return false;
+    name.remove_prefix(path[i].size());
+    if (i + 1 == path.size()) break;
+    if (!name.starts_with('.')) return false;
+    name.remove_prefix(1);
+  }
+  return name.empty();
+}
+
+bool is_whole_config(const std::vector<std::string>& path) {
+  return path.size() > 1 && path[0] == "config";
+}
+
 }  // namespace
 
 Scope::Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors)
@@ -72,11 +88,27 @@ Result<Environment::Operand> Scope::name(const std::vector<std::string>& path) c
     if (std::find(evaluating_.begin(), evaluating_.end(), let.name) != evaluating_.end()) break;
     return nested(let.value, let.name);
   }
-  if (const base::Value* key = config_key(path[0])) return member(*key, path);
+  if (is_whole_config(path)) return member(config_, path);
+  if (const base::Value* key = config_key(path[0])) {
+    MLXMILL_ASSIGN(const Operand found, member(*key, path));
+    if (!found.absent()) return found;
+  }
   for (const detail::Named& fallback : program_.defaults) {
-    if (fallback.name == path[0] && path.size() == 1) return nested(fallback.value, "");
+    if (is_path(fallback.name, path)) return nested(fallback.value, "");
   }
   return Operand();
+}
+
+const base::Shape* Scope::tensor_shape(std::string_view name) const {
+  const TensorView* view = tensors_.find(name);
+  return view ? &view->shape : nullptr;
+}
+
+bool Scope::has_key(const std::vector<std::string>& path) const {
+  const bool whole = is_whole_config(path);
+  const base::Value* at = whole ? &config_ : config_key(path[0]);
+  for (std::size_t i = 1; at && i < path.size(); ++i) at = at->find(path[i]);
+  return at != nullptr;
 }
 
 void Scope::Locals::set(std::string name, base::Value value) {

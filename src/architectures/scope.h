@@ -16,7 +16,8 @@ struct Program;
 }
 
 /// Names in the order they are looked up: loop variables and captures, the file's [let],
-/// config.json (its `scope` object first), the file's [defaults].
+/// config.json (its `scope` object first), the file's [defaults]. `config.name` is config.json's
+/// own, whatever the others say.
 class Scope final : public Environment {
  public:
   /// All three must outlive the scope.
@@ -24,6 +25,8 @@ class Scope final : public Environment {
 
   Result<Operand> name(const std::vector<std::string>& path) const override;
   bool has_tensor(std::string_view name) const override { return tensors_.has(name); }
+  const base::Shape* tensor_shape(std::string_view name) const override;
+  bool has_key(const std::vector<std::string>& path) const override;
   bool spend(std::int64_t steps) const override;
 
   const base::Value& config() const { return config_; }

@@ -8,6 +8,7 @@
 #include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/report.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -22,13 +23,15 @@ constexpr std::int64_t kMaxLoop = 100'000;
 
 class Builder {
  public:
-  Builder(const detail::Program& program, Scope& scope, const TensorTable& tensors)
-      : program_(program), scope_(scope), tensors_(tensors) {
+  Builder(const detail::Program& program, Scope& scope, const TensorTable& tensors, Layout& result)
+      : program_(program), scope_(scope), tensors_(tensors), result_(result) {
     const base::Value* quantization = scope.config().find("quantization");
     if (quantization && quantization->as_object()) quantization_ = quantization;
+    // mlx-lm 0.32.2 utils.py load_model: an MLX quantization comes before the original's.
+    if (!quantization_) bitnet_ = bitnet_config(scope.config());
   }
 
-  Result<std::vector<Module>> build() {
+  Status build() {
     for (const Block& block : program_.blocks) {
       const auto modules = [&](const std::string& prefix) -> Status {
         if (block.when) {
@@ -47,7 +50,7 @@ class Builder {
       if (!used_.contains(view.name)) report_.unexpected(view);
     }
     if (!report_.empty()) return report_.error(program_.family, quantization_ != nullptr);
-    return std::move(modules_);
+    return {};
   }
 
  private:
@@ -126,14 +129,24 @@ class Builder {
     }
     Module module;
     module.path = path;
-    module.kind = spec.kind;
+    const TensorView* weight = tensors_.find(full_name(path, "weight"));
+    const bool has_codes = is_quantizable(spec.kind) && weight && weight->packed;
+    module.kind = spec.kind == ModuleKind::kLinear && !has_codes && becomes_bitlinear(path)
+                      ? ModuleKind::kBitLinear
+                      : spec.kind;
+    if (module.kind != spec.kind) result_.needs_quantization_config = "bitnet";
     module.rule = spec.rule;
-    const bool quantizable = spec.kind != ModuleKind::kNorm && spec.kind != ModuleKind::kTensors;
-    module.packed = quantizable && is_packed(path);
+    module.packed = is_quantizable(module.kind) && !has_codes && is_packed(path);
     for (const Parameter& parameter : spec.parameters) {
       MLXMILL_ASSIGN(const base::Shape shape, extents(parameter));
-      if (module.packed) {
+      if (module.kind == ModuleKind::kBitLinear) {
+        // Source: mlx_lm/models/bitlinear_layers.py.
+        add(module, spec, "weight", {shape[0] / 4 + (shape[0] % 4 != 0), shape[1]});
+        add(module, spec, "weight_scale", {1});
+      } else if (module.packed) {
         add_packed(module, shape);
+      } else if (has_codes) {
+        add_codes(module, *weight, shape);
       } else {
         add(module, spec, parameter.name, shape);
       }
@@ -145,7 +158,7 @@ class Builder {
         add(module, spec, "bias", shape);
       }
     }
-    modules_.push_back(std::move(module));
+    result_.modules.push_back(std::move(module));
     // An absurd config is stopped before it makes more of the plan than the checkpoint has tensors
     // for.
     if (report_.n_missing() > 4 * tensors_.views().size() + 1000) return too_much();
@@ -167,16 +180,40 @@ class Builder {
     const std::string full = full_name(module.path, name);
     const TensorView* view = take(full, shape);
     if (!view) return;
+    const bool bits = module.kind == ModuleKind::kBitLinear && name == "weight";
     const bool any_dtype = spec.kind == ModuleKind::kTensors;
-    if (looks_quantized(*view)) {
+    const bool scale = module.kind == ModuleKind::kBitLinear && name == "weight_scale";
+    if (!scale && looks_quantized(*view)) {
       report_.unexpected(*view);
     } else if (view->shape != shape) {
       report_.ill_formed(full, base::to_string(shape), base::to_string(view->shape));
-    } else if (!any_dtype && !is_mlx_float(view->dtype)) {
+    } else if (bits && view->dtype != DType::kU8) {
+      report_.ill_formed(full, "U8", std::string(dtype_name(view->dtype)));
+    } else if (!bits && !any_dtype && !is_mlx_float(view->dtype)) {
       report_.ill_formed(full, "BF16, F16 or F32", std::string(dtype_name(view->dtype)));
     }
     module.tensors.push_back(*view);
     module.keep_dtype.push_back(keeps(spec, name));
+  }
+
+  static const base::Value* bitnet_config(const base::Value& config) {
+    const base::Value* own = config.find("quantization_config");
+    if (const base::Value* text = config.find("text_config"); !own && text) {
+      own = text->find("quantization_config");
+    }
+    const base::Value* method = own ? own->find("quant_method") : nullptr;
+    const std::string* name = method ? method->as_string() : nullptr;
+    return name && *name == "bitnet" ? own : nullptr;
+  }
+
+  /// mlx-lm 0.32.2 models/bitlinear_layers.py bitnet_quantize: every Linear that is not excepted.
+  bool becomes_bitlinear(const std::string& path) const {
+    if (!bitnet_) return false;
+    const base::Value* excepted = bitnet_->find("modules_to_not_convert");
+    const base::Array* names = excepted ? excepted->as_array() : nullptr;
+    return !names || std::none_of(names->begin(), names->end(), [&](const base::Value& name) {
+      return name.as_string() && *name.as_string() == path;
+    });
   }
 
   /// mlx-lm 0.32.2 utils.py load_model: an entry of "quantization" for the path decides, else its
@@ -189,6 +226,15 @@ class Builder {
       return entry->as_object() != nullptr;
     }
     return tensors_.has(full_name(path, "scales"));
+  }
+
+  /// Weights that the source's own format held as codes.
+  void add_codes(Module& module, const TensorView& weight, const base::Shape& shape) {
+    used_.insert(weight.name);
+    if (weight.shape != shape) {
+      report_.ill_formed(weight.name, base::to_string(shape), base::to_string(weight.shape));
+    }
+    take_codes(module, weight);
   }
 
   void add_packed(Module& module, const base::Shape& logical) {
@@ -224,12 +270,27 @@ class Builder {
   Scope& scope_;
   const TensorTable& tensors_;
   const base::Value* quantization_ = nullptr;
+  const base::Value* bitnet_ = nullptr;
   Report report_;
   std::set<std::string, std::less<>> used_;
-  std::vector<Module> modules_;
+  Layout& result_;
 };
 
 }  // namespace
+
+void take_codes(Module& module, const TensorView& weight) {
+  module.packed = true;
+  module.packed_scheme = weight.packed->scheme;
+  module.decoded = tensors::decoded(weight);
+  const auto add = [&](const TensorView& part, std::string_view name) {
+    module.tensors.push_back(part);
+    module.tensors.back().name = module.path + "." + std::string(name);
+    module.keep_dtype.push_back(false);
+  };
+  add(weight.packed->codes, "weight");
+  add(weight.packed->scales, "scales");
+  if (weight.packed->biases) add(*weight.packed->biases, "biases");
+}
 
 Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in) {
   const Error unfit(Code::kInvalidInput, "the codes do not fit the module");
@@ -253,9 +314,9 @@ Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales,
   return unfit;
 }
 
-Result<std::vector<Module>> strict_modules(const detail::Program& program, Scope& scope,
-                                           const TensorTable& tensors) {
-  return Builder(program, scope, tensors).build();
+Status add_strict_modules(const detail::Program& program, Scope& scope, const TensorTable& tensors,
+                          Layout& layout) {
+  return Builder(program, scope, tensors, layout).build();
 }
 
 }  // namespace mlxmill::architectures

@@ -3,30 +3,27 @@
 #include <fmt/format.h>
 
 #include "architectures/language.h"
-#include "architectures/view.h"
+#include "tensors/operation.h"
 
 namespace mlxmill::architectures {
 namespace {
 
 // The longest name of any published model has about 120 characters.
 constexpr std::size_t kMaxNameBytes = 1024;
+// Sources and rules together come to less than ten.
+constexpr std::size_t kMaxDepth = 32;
 
 }  // namespace
 
-Result<TensorTable> TensorTable::of(std::span<const SourceTensor> tensors) {
-  std::vector<TensorView> views;
-  views.reserve(tensors.size());
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].name.empty() || tensors[i].name.size() > kMaxNameBytes) {
-      return Error(Code::kInvalidInput,
-                   fmt::format("a tensor name has {} characters; expected 1 to {}",
-                               tensors[i].name.size(), kMaxNameBytes));
-    }
-    MLXMILL_ASSIGN(TensorView view, view_of(tensors[i], i));
-    views.push_back(std::move(view));
+Result<TensorTable> TensorTable::of(std::vector<TensorView> tensors) {
+  for (const TensorView& view : tensors) {
+    if (!view.name.empty() && view.name.size() <= kMaxNameBytes) continue;
+    return Error(Code::kInvalidInput,
+                 fmt::format("a tensor name has {} characters; expected 1 to {}", view.name.size(),
+                             kMaxNameBytes));
   }
   TensorTable table;
-  MLXMILL_TRY(table.replace(std::move(views)));
+  MLXMILL_TRY(table.replace(std::move(tensors)));
   return table;
 }
 
@@ -41,6 +38,11 @@ Status TensorTable::replace(std::vector<TensorView> views) {
     if (!index.emplace(views[i].name, i).second) {
       return Error(Code::kInvalidInput,
                    fmt::format("two tensors have the name {}", quoted(views[i].name)));
+    }
+    if (tensors::depth(views[i]) > kMaxDepth) {
+      return Error(Code::kInvalidInput,
+                   fmt::format("more than {} computations lie on top of each other", kMaxDepth))
+          .at(fmt::format("tensor {}", quoted(views[i].name)));
     }
   }
   views_ = std::move(views);

@@ -8,24 +8,23 @@
 #include <vector>
 
 #include "architectures/declaration.h"
-#include "architectures/tensor_view.h"
 #include "mlxmill/result.h"
+#include "tensors/tensor_view.h"
 
 namespace mlxmill::architectures {
 
 /// Views by name; no two share one.
 class TensorTable {
  public:
-  /// Errors: kInvalidInput for a name that is empty, longer than 1024 bytes or there twice, or an
-  /// absurd shape.
-  static Result<TensorTable> of(std::span<const SourceTensor> tensors);
+  /// Errors: kInvalidInput for a name that is empty, longer than 1024 bytes or there twice.
+  static Result<TensorTable> of(std::vector<TensorView> tensors);
 
   bool has(std::string_view name) const { return index_.find(name) != index_.end(); }
   const TensorView* find(std::string_view name) const;
   const std::vector<TensorView>& views() const { return views_; }
 
-  /// Takes other views instead. Errors: kInvalidInput when two would have one name; the table is
-  /// unchanged then.
+  /// Takes other views instead. Errors: kInvalidInput when two would have one name or rules
+  /// computed too much on top of each other; the table is unchanged then.
   Status replace(std::vector<TensorView> views);
 
  private:

@@ -10,25 +10,27 @@
 
 #include "base/checked_math.h"
 #include "base/parallel.h"
+#include "convert/candidate.h"
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
 #include "convert/journal.h"
 #include "convert/open_recipe.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
+#include "convert/packed_modules.h"
 #include "convert/pipeline.h"
 #include "formats/quantization_config.h"
 #include "io/free_space.h"
 #include "io/hash.h"
 #include "io/work_folder.h"
 #include "quantize/recipe.h"
+#include "sources/decode_checkpoint.h"
 
 namespace mlxmill::convert {
 namespace {
 
 using architectures::Layout;
 using architectures::Module;
-using architectures::ModuleKind;
 
 /// Header bytes of one tensor beyond its name, generously.
 constexpr std::uint64_t kHeaderEntryBytes = 160;
@@ -57,6 +59,7 @@ class Planner {
   Status open_source();
   Status lay_out();
   Status decide();
+  Status decide_modules();
   Status make_jobs();
   Status assign_files();
   void number_units();
@@ -69,6 +72,7 @@ class Planner {
   std::optional<formats::QuantizationConfig>
       packed_;  ///< The source's own, when it is MLX-quantized.
   std::string declaration_text_digest_;
+  sources::DecodedSource source_;
   Layout layout_;
   std::vector<std::pair<std::string, quantize::Decision>> decisions_;
 };
@@ -102,19 +106,6 @@ Status Planner::open_source() {
   }
   const base::Value& config = c_.checkpoint.config;
   MLXMILL_ASSIGN(packed_, formats::read_quantization_config(config));
-  const std::string method = formats::source_quantization_method(config);
-  // fp8 configs often outlive a dequantization to bf16; the tensors decide then.
-  if (!packed_ && !method.empty() && method != "fp8") {
-    return Error(Code::kUnsupported,
-                 fmt::format("the source is quantized with '{}', which is not read yet", method))
-        .at("config.json: quantization_config")
-        .hint("convert the original 16-bit checkpoint");
-  }
-  if (packed_ && o.quantize) {
-    return Error(Code::kUnsupported, "the source is an MLX model that is quantized already")
-        .at(o.source.string())
-        .hint("convert the original checkpoint, or turn this one back first with --dequantize");
-  }
   dtype_ = o.dtype;
   const auto named = [](const base::Value* value) -> std::optional<DType> {
     const std::string* name = value ? value->as_string() : nullptr;
@@ -139,74 +130,75 @@ Status Planner::lay_out() {
     declaration_text_digest_ = io::to_hex(io::digest(text));
     catalogue.add(std::move(own));
   }
-  MLXMILL_ASSIGN(const architectures::Declaration declaration,
-                 catalogue.find(c_.checkpoint.config));
-  std::vector<architectures::SourceTensor> tensors;
-  tensors.reserve(c_.checkpoint.tensors.size());
+  std::vector<streaming::StoredTensor> stored;
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
-    tensors.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
-    c_.sources.push_back({&c_.checkpoint.shards[t.shard].file, t.tensor.begin,
-                          (t.tensor.end - t.tensor.begin) / dtype_bytes(t.tensor.dtype)});
+    stored.push_back(
+        {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
-  Result<Layout> layout = declaration.apply(c_.checkpoint.config, tensors);
-  if (!layout) return std::move(layout).error().at(c_.options.source.string());
-  layout_ = *std::move(layout);
-  c_.plan.family = declaration.family();
+  c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
+  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(
+      c_.checkpoint, c_.options.quantize || c_.options.dequantize || c_.options.requantize);
+  if (!decoded) return std::move(decoded).error().at(c_.options.source.string());
+  source_ = *std::move(decoded);
+  Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, source_.tensors);
+  if (!choice) return std::move(choice).error().at(c_.options.source.string());
+  layout_ = std::move(choice->layout);
+  c_.plan.family = choice->declaration.family();
+  c_.plan.warnings = std::move(choice->warnings);
   if (const base::Value* type = c_.checkpoint.config.find("model_type");
       type && type->as_string()) {
     c_.plan.model_type = *type->as_string();
   }
   for (const architectures::Dropped& d : layout_.dropped)
     c_.plan.dropped.push_back({d.name, d.reason});
+  for (const auto& [name, why] : source_.dropped) c_.plan.dropped.push_back({name, why});
+  c_.plan.source_method = source_.method;
+  c_.plan.warnings.insert(c_.plan.warnings.end(), source_.warnings.begin(), source_.warnings.end());
+  // Scales that were kept stay exact in their own type.
+  if (!c_.options.dtype && source_.scale_type) dtype_ = source_.scale_type;
   return {};
 }
 
-bool quantizable(const Module& module) {
-  return module.kind == ModuleKind::kLinear || module.kind == ModuleKind::kEmbedding ||
-         module.kind == ModuleKind::kStacked;
-}
-
-/// As docs/RECIPES.md has it.
-std::string_view kind_name(ModuleKind kind) {
-  switch (kind) {
-    case ModuleKind::kLinear:
-      return "linear";
-    case ModuleKind::kEmbedding:
-      return "embedding";
-    case ModuleKind::kStacked:
-      return "stacked";
-    default:
-      return "other";
-  }
-}
-
-quantize::Candidate candidate_of(const Module& module) {
-  quantize::Candidate candidate;
-  candidate.path = module.path;
-  candidate.kind = kind_name(module.kind);
-  candidate.quantizable = !module.packed && quantizable(module) && !module.tensors.empty() &&
-                          is_mlx_float(module.tensors[0].dtype);
-  for (const architectures::TensorView& tensor : module.tensors) {
-    candidate.parameters += base::element_count(tensor.shape).value_or(0);
-  }
-  if (!module.tensors.empty() && !module.tensors[0].shape.empty()) {
-    const base::Shape& shape = module.tensors[0].shape;
-    candidate.columns = shape.back();
-    if (shape.size() > 1) candidate.rows = shape[shape.size() - 2];
-  }
-  if (module.rule) {
-    candidate.family_forbids = !module.rule->quantize;
-    candidate.family_bits = module.rule->bits;
-    candidate.family_group_size = module.rule->group_size;
-  }
-  return candidate;
+/// What a float weight was coded as, where MLX could not hold those codes.
+std::optional<Scheme> quantized_before(const Module& module) {
+  if (module.tensors.empty() || !module.tensors[0].coded_as) return std::nullopt;
+  const Scheme scheme = *module.tensors[0].coded_as;
+  if (module.tensors[0].shape.back() % scheme.group_size != 0) return std::nullopt;
+  return scheme;
 }
 
 Status Planner::decide() {
+  // An MLX model that is quantized again goes through floats; another format's codes do on request
+  // only.
+  std::optional<Requantized> requantized;
+  if (scheme_ && (packed_ || c_.options.requantize)) requantized.emplace(layout_.modules);
+  MLXMILL_TRY(decide_modules());
+  if (!requantized) return {};
+  if (const std::size_t n = requantized->settle(layout_.modules, decisions_)) {
+    c_.plan.warnings.push_back(
+        fmt::format("{} modules were quantized already and are rounded a second time; the original "
+                    "checkpoint gives a better model",
+                    n));
+  }
+  return {};
+}
+
+Status Planner::decide_modules() {
   if (!scheme_) {
-    for (const Module& module : layout_.modules)
-      decisions_.emplace_back(module.path, quantize::Decision());
+    for (const Module& module : layout_.modules) {
+      quantize::Decision decision;
+      if (!c_.options.dequantize) decision.scheme = quantized_before(module);
+      decisions_.emplace_back(module.path, std::move(decision));
+    }
     return {};
+  }
+  if (!layout_.needs_quantization_config.empty()) {
+    return Error(Code::kUnsupported,
+                 fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
+                             "nothing else in the model is quantized",
+                             layout_.needs_quantization_config))
+        .at("config.json: quantization_config")
+        .hint("convert without --quantize");
   }
   MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
   std::vector<quantize::Candidate> candidates;
@@ -320,9 +312,15 @@ std::uint64_t leaf_parameters(const std::vector<PlannedModule>& modules) {
 }
 
 Status Planner::write_small_files() {
-  const base::Value quantization =
-      scheme_ ? quantization_value(*scheme_, decisions_) : base::Value();
-  c_.config_text = output_config_text(c_.checkpoint.config, quantization, c_.options.dequantize);
+  base::Value quantization;
+  if (!source_.method.empty())
+    quantization = kept_quantization(layout_.modules, decisions_, source_.quantization, scheme_);
+  if (quantization.is_null() && scheme_) quantization = quantization_value(*scheme_, decisions_);
+  base::Value config = architectures::with_edits(c_.checkpoint.config, layout_.config_edits);
+  // What describes the source's codes says nothing of floats.
+  const bool stale = !source_.method.empty() && !source_.keeps_settings && quantization.is_null();
+  if (stale) drop_quantization_config(config);
+  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize);
   std::vector<std::pair<std::string, std::string>> weight_map;
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {

@@ -4,17 +4,18 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "architectures/declaration.h"
-#include "architectures/tensor_view.h"
 #include "base/value.h"
-#include "convert/view_reader.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors.h"
 #include "mlxmill/convert.h"
+#include "streaming/source.h"
+#include "streaming/view_reader.h"
 
 namespace mlxmill::convert {
 
@@ -48,7 +49,7 @@ struct Job {
     kDequantize,  ///< Codes, scales and (affine) biases to float.
   };
   Kind kind = Kind::kCopy;
-  std::vector<ViewReader>
+  std::vector<streaming::ViewReader>
       inputs;                 ///< The weight; for kDequantize codes, scales and perhaps biases.
   DType from = DType::kBF16;  ///< Stored dtype of the weight (kDequantize: of the scales).
   DType to =
@@ -61,6 +62,7 @@ struct Job {
   std::uint64_t first_unit = 0;  ///< Units are numbered through all jobs.
   std::uint64_t n_units = 0;
   std::uint64_t source_bytes = 0;
+  std::size_t depth = 0;              ///< Computations between the files and the weight.
   std::uint64_t source_position = 0;  ///< Index of the first source tensor; the order of work.
   std::string module;                 ///< For messages.
 };
@@ -73,8 +75,8 @@ struct Conversion {
   std::string card;                 ///< README.md.
   std::vector<std::string> copies;  ///< Files copied beside the weights.
   formats::Checkpoint checkpoint;
-  std::vector<SourceLocation> sources;  ///< By source tensor.
-  std::vector<OutputTensor> outputs;    ///< In file and data order.
+  std::unique_ptr<streaming::SourcePool> sources;  ///< What the jobs read from.
+  std::vector<OutputTensor> outputs;               ///< In file and data order.
   std::vector<OutputFile> files;
   std::vector<Job>
       jobs;  ///< In order of their weight's place in the source, for long sequential reads.

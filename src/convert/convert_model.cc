@@ -158,6 +158,7 @@ Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder&
 Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbacks& callbacks) {
   const auto start = std::chrono::steady_clock::now();
   MLXMILL_ASSIGN(Conversion conversion, convert::make_conversion(options));
+  for (const std::string& text : conversion.plan.warnings) say(callbacks.warning, text);
   MLXMILL_TRY(check_output(options));
   MLXMILL_TRY(check_space(conversion, io::WorkFolder::root_of(options.output)));
   MLXMILL_ASSIGN(io::WorkFolder work, io::WorkFolder::open(options.output));

@@ -4,11 +4,12 @@
 
 #include "io/hash.h"
 #include "mlxmill/version.h"
+#include "tensors/operation.h"
 
 namespace mlxmill::convert {
 
 using architectures::Module;
-using architectures::TensorView;
+using tensors::TensorView;
 
 std::string fingerprint(const Conversion& c, const architectures::Layout& layout,
                         std::string_view declaration) {
@@ -24,10 +25,7 @@ std::string fingerprint(const Conversion& c, const architectures::Layout& layout
   }
   for (const Module& module : layout.modules) {
     for (const TensorView& view : module.tensors) {
-      for (const architectures::Piece& piece : view.pieces) {
-        hasher.update(fmt::format("{} {} {} {}\n", piece.source, piece.offset,
-                                  fmt::join(piece.shape, ","), fmt::join(piece.strides, ",")));
-      }
+      hasher.update(tensors::describe(view));
     }
   }
   hasher.update(c.config_text);

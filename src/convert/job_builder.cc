@@ -6,26 +6,37 @@
 #include <numeric>
 
 #include "base/checked_math.h"
+#include "tensors/operation.h"
 
 namespace mlxmill::convert {
 namespace {
 
 using architectures::Module;
-using architectures::TensorView;
+using tensors::TensorView;
 
 /// A transposed row longer than this is cut; shorter ones are kept whole in a unit.
 constexpr std::uint64_t kLongestWholeRow = 4 << 20;
 
-Job make_job(Job::Kind kind, const Module& module, const TensorView& weight) {
+/// The first stored tensor that a view needs.
+std::size_t first_source(const TensorView& view) {
+  if (view.pieces.empty()) return 0;
+  const tensors::Piece& piece = view.pieces[0];
+  if (!piece.computed) return piece.source;
+  return piece.computed->inputs.empty() ? 0 : first_source(piece.computed->inputs[0]);
+}
+
+Job make_job(Job::Kind kind, const Module& module, const TensorView& weight,
+             streaming::SourcePool& pool) {
   Job job;
   job.kind = kind;
   job.module = module.path.empty() ? weight.name : module.path;
   job.from = weight.dtype;
-  job.inputs.emplace_back(weight, dtype_bytes(weight.dtype));
+  job.inputs.emplace_back(weight, pool);
+  job.depth = tensors::depth(weight);
   job.elements = job.inputs[0].elements();
   job.source_bytes = job.elements * dtype_bytes(weight.dtype);
   const std::uint64_t row = job.inputs[0].preferred_multiple();
-  job.source_position = weight.pieces.empty() ? 0 : weight.pieces[0].source;
+  job.source_position = first_source(weight);
   job.unit_elements =
       row > 1 && row <= kLongestWholeRow ? base::round_up(kUnitElements, row) : kUnitElements;
   return job;
@@ -56,7 +67,7 @@ std::size_t JobBuilder::add_output(std::string name, DType dtype, base::Shape sh
 
 void JobBuilder::add_copy(const Module& module, std::size_t index) {
   const TensorView& view = module.tensors[index];
-  Job job = make_job(Job::Kind::kCopy, module, view);
+  Job job = make_job(Job::Kind::kCopy, module, view, *c_.sources);
   job.to = cast_type(module, index);
   job.outputs = {add_output(view.name, job.to, view.shape, job)};
   c_.jobs.push_back(std::move(job));
@@ -64,7 +75,7 @@ void JobBuilder::add_copy(const Module& module, std::size_t index) {
 
 void JobBuilder::add_quantize(const Module& module, const Scheme& scheme) {
   const TensorView& view = module.tensors[0];
-  Job job = make_job(Job::Kind::kQuantize, module, view);
+  Job job = make_job(Job::Kind::kQuantize, module, view, *c_.sources);
   job.to = cast_type(module, 0);
   job.scheme = scheme;
   base::Shape codes = view.shape;
@@ -82,14 +93,14 @@ void JobBuilder::add_quantize(const Module& module, const Scheme& scheme) {
 void JobBuilder::add_dequantize(const Module& module, const Scheme& scheme) {
   const TensorView& codes = module.tensors[0];
   const bool affine = scheme.mode == Mode::kAffine;
-  Job job = make_job(Job::Kind::kDequantize, module, codes);
+  Job job = make_job(Job::Kind::kDequantize, module, codes, *c_.sources);
   base::Shape shape = codes.shape;
   shape.back() = shape.back() * 32 / scheme.bits;
   job.elements = *base::element_count(shape);
   job.unit_elements = kUnitElements;
   job.scheme = scheme;
   for (std::size_t i = 1; i < (affine ? 3u : 2u); ++i) {
-    job.inputs.emplace_back(module.tensors[i], dtype_bytes(module.tensors[i].dtype));
+    job.inputs.emplace_back(module.tensors[i], *c_.sources);
     job.source_bytes += job.inputs.back().elements() * job.inputs.back().element_bytes();
   }
   // mlx casts scales and biases before it dequantizes; the other modes always give bfloat16.
@@ -143,7 +154,8 @@ Status JobBuilder::add_packed(const Module& module) {
 
 Status JobBuilder::add(const Module& module, const quantize::Decision& decision) {
   const std::size_t first_output = c_.outputs.size();
-  own_dtype_ = decision.dtype;
+  // Codes that were kept keep their scales as they are.
+  own_dtype_ = module.packed ? std::nullopt : decision.dtype;
   if (module.packed) {
     MLXMILL_TRY(add_packed(module));
   } else {

@@ -40,6 +40,15 @@ std::string output_config_text(Value config, const Value& quantization, bool dro
   return formats::dump_json(config, {.indent = 4, .sort_keys = true});
 }
 
+void drop_quantization_config(Value& config) {
+  config.erase("quantization_config");
+  if (const Value* text = config.find("text_config"); text && text->find("quantization_config")) {
+    Value own = *text;
+    own.erase("quantization_config");
+    config.set("text_config", std::move(own));
+  }
+}
+
 std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
                        std::vector<std::pair<std::string, std::string>> weight_map) {
   std::sort(weight_map.begin(), weight_map.end());

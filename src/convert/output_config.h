@@ -23,6 +23,9 @@ base::Value quantization_value(
 std::string output_config_text(base::Value config, const base::Value& quantization,
                                bool drop_quantization);
 
+/// Takes out `quantization_config`, also that of `text_config`.
+void drop_quantization_config(base::Value& config);
+
 /// model.safetensors.index.json. `weight_map` pairs tensor and file and is sorted here.
 std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
                        std::vector<std::pair<std::string, std::string>> weight_map);

@@ -235,7 +235,7 @@ class Pipeline {
   void read_ahead(const Job& job, std::uint64_t unit) const {
     const auto ahead = static_cast<std::uint64_t>(threads_) * 4;
     if (unit >= job.n_units) return;
-    job.inputs[0].will_read(c_.sources, std::min(job.elements, unit * job.unit_elements),
+    job.inputs[0].will_read(std::min(job.elements, unit * job.unit_elements),
                             std::min(job.elements, (unit + ahead) * job.unit_elements));
   }
 
@@ -318,7 +318,8 @@ std::uint64_t memory_needed(const Conversion& conversion) {
   }
   // Tables: plan, headers and journal state, a few hundred bytes a tensor.
   const std::uint64_t tables =
-      conversion.n_units + (conversion.outputs.size() + conversion.sources.size()) * 1024;
+      conversion.n_units +
+      (conversion.outputs.size() + conversion.checkpoint.tensors.size()) * 1024;
   return threads * largest + tables;
 }
 

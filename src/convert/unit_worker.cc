@@ -48,6 +48,8 @@ std::uint64_t UnitWorker::batch_bytes(const Job& job, std::uint64_t units) {
   const bool transposed = job.inputs[0].preferred_multiple() > 1;
   std::uint64_t bytes = n * job.inputs[0].element_bytes() * (transposed ? 2 : 1);
   if (job.from != job.to) bytes += unit * dtype_bytes(job.to);
+  // Each computation holds its values as float32 beside what it reads.
+  bytes += job.depth * unit * 8;
   return bytes + unit * 8;  // Outputs, scales and biases included.
 }
 
@@ -66,7 +68,7 @@ Status UnitWorker::read(const Job& job, std::uint64_t first, std::uint64_t n) {
     const std::uint64_t from = input_elements(job, i, begin);
     const std::uint64_t to = input_elements(job, i, end);
     std::byte* out = grow(raw_[i], (to - from) * job.inputs[i].element_bytes());
-    Status status = job.inputs[i].read(c_.sources, from, to, out, scratch_);
+    Status status = job.inputs[i].read(from, to, out, scratch_);
     if (!status) return std::move(status.error().at(job.module));
   }
   return {};

@@ -65,7 +65,7 @@ class UnitWorker {
   std::span<io::File> files_;
   std::vector<std::vector<std::byte>> raw_;  ///< By input.
   std::vector<std::byte> cast_;
-  std::vector<std::byte> scratch_;
+  streaming::Scratch scratch_;
   std::vector<std::vector<std::byte>> out_{3};
 };
 

@@ -151,7 +151,7 @@ class Verifier {
             "no declaration serves this model_type: shapes are not checked against the config");
       return;
     }
-    std::vector<architectures::SourceTensor> tensors;
+    std::vector<tensors::SourceTensor> tensors;
     for (const formats::CheckpointTensor& t : checkpoint_.tensors) {
       tensors.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
     }

@@ -178,20 +178,6 @@ Error error_at(std::string_view file_name, std::uint32_t line, std::string_view 
   return Error(Code::kInvalidInput, std::string(what)).at(fmt::format("{}:{}", file_name, line));
 }
 
-std::string quoted(std::string_view text) {
-  constexpr std::size_t kMaxShown = 160;
-  std::string result = "\"";
-  for (const char c : text.substr(0, kMaxShown)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || c == '"' || c == '\\') {
-      result += fmt::format("\\x{:02x}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return result + (text.size() > kMaxShown ? "...\"" : "\"");
-}
-
 std::optional<std::string> nearest(std::string_view word,
                                    const std::vector<std::string>& candidates) {
   if (word.size() > 64) return std::nullopt;

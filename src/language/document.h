@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/quoted.h"
 #include "mlxmill/result.h"
 
 namespace mlxmill::language {
@@ -74,8 +75,7 @@ class TableReader {
 /// kInvalidInput at `file:line`.
 Error error_at(std::string_view file_name, std::uint32_t line, std::string_view what);
 
-/// Quotes text from a file for a message: printable, at most 160 characters.
-std::string quoted(std::string_view text);
+using base::quoted;
 
 /// The candidate with the smallest edit distance to `word`, when it is near enough to be meant.
 std::optional<std::string> nearest(std::string_view word,

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shape.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 
@@ -25,6 +26,10 @@ class Environment {
     explicit Operand(base::Value value) : owned_(std::move(value)), absent_(false) {}
     bool absent() const { return absent_ && !reference_; }
     const base::Value& value() const { return reference_ ? *reference_ : owned_; }
+    /// A part of value(), copied only when it would not outlive this operand.
+    Operand part(const base::Value& inner) const {
+      return reference_ ? Operand(&inner) : Operand(base::Value(inner));
+    }
 
    private:
     const base::Value* reference_ = nullptr;
@@ -35,6 +40,10 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
+  /// Null when there is no such tensor.
+  virtual const base::Shape* tensor_shape(std::string_view name) const = 0;
+  /// Whether config.json itself has the key, null or not.
+  virtual bool has_key(const std::vector<std::string>& path) const = 0;
   /// Takes steps from the budget; false when it is used up.
   virtual bool spend(std::int64_t steps) const = 0;
   /// What an error says when a name that was needed is absent.
@@ -46,8 +55,8 @@ class Environment {
 /// Values are those of JSON. `and`, `or` and conditions use Python's idea of truth and yield an
 /// operand;
 /// `//` and `%` round down as Python's; `/` of integers must be exact; `a ?? b` is b when a is
-/// absent or null. Errors: kInvalidInput naming the expression, the part of it and the type that
-/// was found.
+/// absent or null; an element that a list or an object does not have is absent. Errors:
+/// kInvalidInput naming the expression, the part of it and the type that was found.
 class Expression {
  public:
   struct Tree;

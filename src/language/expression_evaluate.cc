@@ -8,6 +8,7 @@
 
 #include "language/document.h"
 #include "language/expression.h"
+#include "language/expression_functions.h"
 #include "language/expression_tree.h"
 
 namespace mlxmill::language {
@@ -52,6 +53,8 @@ class Evaluator {
     if (!result.absent()) return result;
     // Of a ?? b ?? c it is the last that had to be there.
     while (tree_.nodes[node].op == Op::kCoalesce) node = tree_.nodes[node].operands[1];
+    if (tree_.nodes[node].op == Op::kIndex) return missing_element(tree_.nodes[node]);
+    if (tree_.nodes[node].op == Op::kCall) return error("there is no such tensor");
     std::string name;
     for (const std::string& part : tree_.nodes[node].path) {
       name += (name.empty() ? "" : ".") + part;
@@ -89,6 +92,8 @@ class Evaluator {
         return list(node);
       case Op::kCall:
         return call(node);
+      case Op::kIndex:
+        return element(node);
       case Op::kAnd:
       case Op::kOr:
         return logic(node);
@@ -133,22 +138,35 @@ class Evaluator {
   }
 
   Result<Operand> call(const Tree::Node& node) {
-    MLXMILL_ASSIGN(const Operand first, value(node.operands[0]));
-    const std::string* text = first.value().as_string();
-    if (node.path[0] == "len") {
-      if (const auto* array = first.value().as_array()) {
-        return Operand(Value(static_cast<std::int64_t>(array->size())));
-      }
-      if (text) return Operand(Value(static_cast<std::int64_t>(text->size())));
-      return wrong_type(node.operands[0], first.value(), "an array or a string");
+    const std::string& function = node.path[0];
+    if (function == "given") {
+      return Operand(Value(environment_.has_key(tree_.nodes[node.operands[0]].path)));
     }
-    if (!text) return wrong_type(node.operands[0], first.value(), "a string");
-    if (node.path[0] == "has") return Operand(Value(environment_.has_tensor(*text)));
-    MLXMILL_ASSIGN(const Operand second, value(node.operands[1]));
-    const std::string* other = second.value().as_string();
-    if (!other) return wrong_type(node.operands[1], second.value(), "a string");
-    return Operand(
-        Value(node.path[0] == "starts_with" ? text->starts_with(*other) : text->ends_with(*other)));
+    std::vector<Value> arguments;
+    for (const std::size_t argument : node.operands) {
+      MLXMILL_ASSIGN(const Operand operand, value(argument));
+      arguments.push_back(operand.value());
+    }
+    if (function == "has" || function == "shape_of") {
+      const std::string* tensor = arguments[0].as_string();
+      if (!tensor) return wrong_type(node.operands[0], arguments[0], "a string");
+      if (function == "has") return Operand(Value(environment_.has_tensor(*tensor)));
+      return shape_of(*tensor);
+    }
+    auto result = call_function(function, arguments);
+    if (const FunctionError* failed = std::get_if<FunctionError>(&result)) {
+      if (failed->argument == FunctionError::kNoArgument) return error(failed->text);
+      return wrong_type(node.operands[failed->argument], arguments[failed->argument], failed->text);
+    }
+    return Operand(std::get<Value>(std::move(result)));
+  }
+
+  Result<Operand> shape_of(const std::string& tensor) {
+    const base::Shape* shape = environment_.tensor_shape(tensor);
+    if (!shape) return Operand();
+    base::Array extents;
+    for (const std::int64_t extent : *shape) extents.emplace_back(extent);
+    return Operand(Value(std::move(extents)));
   }
 
   Result<Operand> combine(const Tree::Node& node, const Value& a, const Value& b) {
@@ -161,8 +179,6 @@ class Evaluator {
         return contains(node, a, b, true);
       case Op::kNotIn:
         return contains(node, a, b, false);
-      case Op::kIndex:
-        return index(node, a, b);
       case Op::kLess:
       case Op::kLessEqual:
       case Op::kGreater:
@@ -189,24 +205,42 @@ class Evaluator {
     return Operand(Value(found == yes));
   }
 
-  Result<Operand> index(const Tree::Node& node, const Value& a, const Value& b) {
-    if (const auto* object = a.as_object(); object && b.as_string()) {
+  /// x[i] and x[i].name; absent when x is absent or null, or has no such element.
+  Result<Operand> element(const Tree::Node& node) {
+    MLXMILL_ASSIGN(const Operand container, operand(node.operands[0]));
+    if (container.absent() || container.value().is_null()) return Operand();
+    const Value& a = container.value();
+    MLXMILL_ASSIGN(const Operand key, value(node.operands[1]));
+    const Value& b = key.value();
+    if (a.as_object() && b.as_string()) {
       const Value* member = a.find(*b.as_string());
-      if (!member) return error(fmt::format("there is no member {}", quoted(*b.as_string())));
-      return Operand(Value(*member));
+      return member ? container.part(*member) : Operand();
     }
     const auto* array = a.as_array();
     const auto* text = a.as_string();
-    if (!array && !text) return wrong_type(node.operands[0], a, "an array");
+    if (!array && !text) {
+      return wrong_type(node.operands[0], a, b.as_string() ? "an object" : "an array");
+    }
     if (!b.as_int()) return wrong_type(node.operands[1], b, "an integer");
     const auto size = static_cast<std::int64_t>(array ? array->size() : text->size());
     const std::int64_t at = *b.as_int() < 0 ? *b.as_int() + size : *b.as_int();
-    if (at < 0 || at >= size) {
-      return error(fmt::format("index {} is outside {} of {}", *b.as_int(),
-                               array ? "an array" : "a string", size));
-    }
+    if (at < 0 || at >= size) return Operand();
     const auto place = static_cast<std::size_t>(at);
-    return Operand(array ? Value((*array)[place]) : Value(text->substr(place, 1)));
+    return array ? container.part((*array)[place]) : Operand(Value(text->substr(place, 1)));
+  }
+
+  Result<Operand> missing_element(const Tree::Node& node) {
+    MLXMILL_ASSIGN(const Operand container, value(node.operands[0]));
+    MLXMILL_ASSIGN(const Operand key, value(node.operands[1]));
+    const Value& a = container.value();
+    if (const std::string* member = key.value().as_string()) {
+      if (a.is_null()) return wrong_type(node.operands[0], a, "an object");
+      return error(fmt::format("there is no member {}", quoted(*member)));
+    }
+    if (a.is_null()) return wrong_type(node.operands[0], a, "an array");
+    const std::size_t size = a.as_array() ? a.as_array()->size() : a.as_string()->size();
+    return error(fmt::format("index {} is outside {} of {}", *key.value().as_int(),
+                             a.as_array() ? "an array" : "a string", size));
   }
 
   Result<Operand> compare(const Tree::Node& node, const Value& a, const Value& b) {

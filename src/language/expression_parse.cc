@@ -7,8 +7,10 @@
 #include <optional>
 #include <span>
 
+#include "base/decimal.h"
 #include "language/document.h"
 #include "language/expression.h"
+#include "language/expression_functions.h"
 #include "language/expression_tree.h"
 
 namespace mlxmill::language {
@@ -158,12 +160,18 @@ class Parser {
     skip_spaces();
     const std::size_t begin = at_;
     MLXMILL_ASSIGN(std::size_t value, primary());
-    while (take("[")) {
-      MLXMILL_ASSIGN(const std::size_t index, choose());
-      if (!take("]")) return error("]");
-      value = add(Op::kIndex, begin, {value, index});
+    while (true) {
+      if (take("[")) {
+        MLXMILL_ASSIGN(const std::size_t index, choose());
+        if (!take("]")) return error("]");
+        value = add(Op::kIndex, begin, {value, index});
+      } else if (tree_.nodes[value].op == Op::kIndex && take(".")) {
+        MLXMILL_ASSIGN(const std::size_t member, member_name());
+        value = add(Op::kIndex, begin, {value, member});
+      } else {
+        return value;
+      }
     }
-    return value;
   }
 
   Result<std::size_t> primary() {
@@ -220,11 +228,10 @@ class Parser {
     const auto whole = std::from_chars(first, last, integer);
     const bool is_float = whole.ptr != last && (*whole.ptr == '.' || *whole.ptr == 'e');
     if (is_float) {
-      double real = 0;
-      const auto [end, code] = from_chars_double(first, last, real);
-      if (!code) return error("a number");
-      at_ = static_cast<std::size_t>(end - text_.data());
-      return literal(begin, base::Value(real));
+      const std::string spelling = float_spelling();
+      if (spelling.empty()) return error("a number");
+      at_ += spelling.size();
+      return literal(begin, base::Value(base::parse_decimal(spelling)));
     }
     if (whole.ec != std::errc()) return error("an integer of at most 64 bits");
     at_ = static_cast<std::size_t>(whole.ptr - text_.data());
@@ -232,34 +239,34 @@ class Parser {
     return literal(begin, base::Value(integer));
   }
 
-  /// libc++ before 20 has no std::from_chars for double, so the number is put together by hand: the
-  /// few digits a declaration holds are exact in a double.
-  static std::pair<const char*, bool> from_chars_double(const char* at, const char* last,
-                                                        double& value) {
-    double scale = 1;
-    bool fraction = false;
-    int digits = 0;
-    for (; at != last && ((*at >= '0' && *at <= '9') || (*at == '.' && !fraction)); ++at) {
-      if (*at == '.') {
-        fraction = true;
-        continue;
-      }
-      value = value * 10 + (*at - '0');
-      if (fraction) scale *= 10;
-      ++digits;
+  /// "1.5" or "1.5e-3" at this place; empty when what begins as a number does not go on as one.
+  std::string float_spelling() const {
+    std::size_t at = at_;
+    const auto digits = [&] {
+      const std::size_t begin = at;
+      while (at < text_.size() && text_[at] >= '0' && text_[at] <= '9') ++at;
+      return at != begin;
+    };
+    bool sound = digits();
+    if (at < text_.size() && text_[at] == '.') {
+      ++at;
+      sound &= digits();
     }
-    value /= scale;
-    if (at != last && *at == 'e') {
-      int exponent = 0;
-      const char* start = at + 1;
-      if (start != last && *start == '+') ++start;
-      const auto [end, code] = std::from_chars(start, last, exponent);
-      if (code != std::errc() || exponent < -300 || exponent > 300) return {at, false};
-      for (; exponent > 0; --exponent) value *= 10;
-      for (; exponent < 0; ++exponent) value /= 10;
-      at = end;
+    if (at < text_.size() && text_[at] == 'e') {
+      ++at;
+      if (at < text_.size() && (text_[at] == '+' || text_[at] == '-')) ++at;
+      sound &= digits();
     }
-    return {at, digits <= 15};
+    sound &= at == text_.size() || !is_word_char(text_[at]);
+    return sound ? text_.substr(at_, at - at_) : std::string();
+  }
+
+  Result<std::size_t> member_name() {
+    skip_spaces();
+    const std::size_t begin = at_;
+    while (at_ < text_.size() && is_word_char(text_[at_])) ++at_;
+    if (at_ == begin) return error("a name");
+    return literal(begin, base::Value(text_.substr(begin, at_ - begin)));
   }
 
   Result<std::size_t> word() {
@@ -288,22 +295,26 @@ class Parser {
   }
 
   Result<std::size_t> call(std::size_t begin, std::vector<std::string> path) {
-    struct Function {
-      std::string_view name;
-      std::size_t arguments;
-    };
-    constexpr Function kFunctions[] = {
-        {"has", 1}, {"len", 1}, {"starts_with", 2}, {"ends_with", 2}};
     MLXMILL_ASSIGN(std::vector<std::size_t> arguments, list(")"));
-    for (const Function& function : kFunctions) {
-      if (path[0] == function.name && arguments.size() == function.arguments) {
-        const std::size_t node = add(Op::kCall, begin, std::move(arguments));
-        tree_.nodes[node].path = std::move(path);
-        return node;
+    for (const Function& function : functions()) {
+      if (path[0] != function.name || arguments.size() < function.min_arguments ||
+          arguments.size() > function.max_arguments) {
+        continue;
       }
+      if (function.takes_name && tree_.nodes[arguments[0]].op != Op::kName) {
+        at_ = tree_.nodes[arguments[0]].begin;
+        return error("the name of a key");
+      }
+      const std::size_t node = add(Op::kCall, begin, std::move(arguments));
+      tree_.nodes[node].path = std::move(path);
+      return node;
     }
     at_ = begin;
-    return error("has(name), len(x), starts_with(text, start) or ends_with(text, end)");
+    std::string known;
+    for (const Function& function : functions()) {
+      known += (known.empty() ? "" : ", ") + std::string(function.usage);
+    }
+    return error("one of " + known);
   }
 
   Tree& tree_;

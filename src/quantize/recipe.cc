@@ -74,6 +74,9 @@ class ModuleNames final : public Environment {
     const auto layer = layer_of(model_, module_.path);
     return layer ? Operand(Value(*layer)) : Operand();
   }
+  /// given(...) and shape_of(...) are about the source, which a recipe does not see.
+  bool has_key(const std::vector<std::string>&) const override { return false; }
+  const base::Shape* tensor_shape(std::string_view) const override { return nullptr; }
   bool has_tensor(std::string_view path) const override { return model_.paths.count(path) != 0; }
   bool spend(std::int64_t steps) const override { return (steps_left_ -= steps) > 0; }
   std::string missing(std::string_view name) const override {

@@ -10,7 +10,7 @@ Result<std::vector<Family>> families() {
   MLXMILL_ASSIGN(const architectures::Catalogue catalogue, architectures::Catalogue::built_in());
   std::vector<Family> result;
   for (const architectures::Declaration& d : catalogue.declarations())
-    result.push_back({d.family(), d.model_types()});
+    result.push_back({d.family(), d.model_types(), d.architecture_names(), d.features()});
   std::sort(result.begin(), result.end(),
             [](const Family& a, const Family& b) { return a.name < b.name; });
   return result;

@@ -43,8 +43,8 @@ TEST(DeclarationParse, ChecksRules) {
     return parse_error(with_identity("[[rules]]\n" + std::string(text)));
   };
   EXPECT_EQ(rule("why = \"x\""),
-            "f.toml:3: a rule without a kind; expected one of copy, drop, refuse, rename, reshape, "
-            "split, squeeze, stack, transpose");
+            "f.toml:3: a rule without a kind; expected one of add, concat, copy, drop, multiply, "
+            "normalize, refuse, rename, reshape, split, squeeze, stack, transpose");
   EXPECT_EQ(rule("drop = \"a\"\nrename = \"b\""),
             "f.toml:3: a rule is both drop and rename; expected one kind");
   EXPECT_EQ(rule("drop = \"a\""), "f.toml:3: drop has no why; expected a reason people can read");
@@ -71,12 +71,13 @@ TEST(DeclarationParse, ChecksModules) {
     return parse_error(with_identity("[[modules]]\n" + std::string(text)));
   };
   EXPECT_EQ(module("\"a\" = { liner = [1, 2] }"),
-            "f.toml:4: a module is exactly one of linear, embedding, stacked, norm and tensors");
+            "f.toml:4: a module is exactly one of linear, bitlinear, embedding, stacked, norm and "
+            "tensors");
   EXPECT_EQ(module("\"a\" = { linear = [1, 2], bais = true }"),
             "f.toml:4: unknown key \"bais\"; did you mean \"bias\"?");
   EXPECT_EQ(module("\"a\" = { linear = [1] }"), "f.toml:4: linear has 1 sizes; expected 2");
   EXPECT_EQ(module("\"a\" = { embedding = [1, 2], bias = true }"),
-            "f.toml:4: only linear, stacked and norm modules have a bias");
+            "f.toml:4: only linear, bitlinear, stacked and norm modules have a bias");
   EXPECT_EQ(module("\"a\" = { linear = [1, 2], quantize = { bits = 7 } }"),
             "f.toml:4: bits is not one libmlx has");
   EXPECT_EQ(module("\"a\" = { norm = [1], quantize = false }"),

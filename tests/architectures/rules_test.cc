@@ -1,4 +1,5 @@
 // Each rule on small tensors of distinct numbers, against arrays computed directly.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "architectures/declaration.h"
@@ -12,7 +13,10 @@ using test::apply;
 using test::apply_error;
 using test::Checkpoint;
 using test::element;
+using test::find;
 using test::Numbers;
+using test::parse_error;
+using test::with_identity;
 
 Numbers read(const Result<Layout>& layout, const Checkpoint& checkpoint, std::string_view name) {
   if (!layout) {
@@ -191,7 +195,7 @@ TEST(SplitRule, CutsStackedTensorsAcrossTheirPieces) {
   EXPECT_EQ(element(read(strided, checkpoint, "y"), {1, 0, 0}), element(checkpoint["e.4"], {0, 0}));
 }
 
-TEST(TransposeRule, PermutesAxesAndRefusesMovingPieces) {
+TEST(TransposeRule, PermutesAxes) {
   Checkpoint checkpoint;
   checkpoint.add("e.0", {2, 3}).add("e.1", {2, 3});
   const auto layout =
@@ -199,11 +203,14 @@ TEST(TransposeRule, PermutesAxesAndRefusesMovingPieces) {
   const Numbers turned = read(layout, checkpoint, "e.0");
   ASSERT_EQ(turned.shape, (base::Shape{3, 2}));
   EXPECT_EQ(element(turned, {2, 1}), element(checkpoint["e.0"], {1, 2}));
-  EXPECT_EQ(
-      apply_error("[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n[[rules]]\ntranspose = \"all\"\n"
-                  "axes = [1, 0, 2]\n",
-                  test::object({}), checkpoint),
-      "f.toml:6: tensor \"all\": it has 2 pieces along its first axis, which cannot move");
+  const auto moved = apply(
+      "[[rules]]\nstack = \"e.{e#}\"\nto = \"all\"\n[[rules]]\ntranspose = \"all\"\n"
+      "axes = [1, 0, 2]\n",
+      test::object({}), checkpoint);
+  const Numbers all = read(moved, checkpoint, "all");
+  ASSERT_EQ(all.shape, (base::Shape{2, 2, 3}));
+  EXPECT_EQ(element(all, {1, 0, 2}), element(checkpoint["e.0"], {1, 2}));
+  EXPECT_EQ(element(all, {0, 1, 2}), element(checkpoint["e.1"], {0, 2}));
   EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"e.0\"\naxes = [0, 2, 1]\n", test::object({}),
                         checkpoint),
             "f.toml:3: tensor \"e.0\": its shape [2, 3] has 2 axes; expected 3");
@@ -262,17 +269,20 @@ TEST(ReshapeRule, TakesPiecesApartWhereOneWindowCannot) {
   }
 }
 
-TEST(ReshapeRule, RefusesWhatNoWindowHolds) {
+TEST(ReshapeRule, ReadsWhatNoWindowHoldsInRowMajorOrder) {
   Checkpoint checkpoint;
   checkpoint.add("w", {4, 6});
-  EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"w\"\naxes = [1, 0]\n[[rules]]\nreshape = \"w\"\n"
-                        "shape = [24]\n",
-                        test::object({}), checkpoint),
-            "applied");  // one row of the transposed tensor per piece
-  EXPECT_EQ(apply_error("[[rules]]\ntranspose = \"w\"\naxes = [1, 0]\n[[rules]]\nreshape = \"w\"\n"
-                        "shape = [3, 8]\n",
-                        test::object({}), checkpoint),
-            "f.toml:6: tensor \"w\": its elements do not lie so that [6, 4] can be read as [3, 8]");
+  for (const char* shape : {"[24]", "[3, 8]"}) {
+    const auto layout =
+        apply("[[rules]]\ntranspose = \"w\"\naxes = [1, 0]\n[[rules]]\nreshape = \"w\"\nshape = " +
+                  std::string(shape) + "\n",
+              test::object({}), checkpoint);
+    const Numbers turned = read(layout, checkpoint, "w");
+    for (int k = 0; k < 24; ++k) {
+      EXPECT_EQ(turned.values.at(static_cast<std::size_t>(k)),
+                element(checkpoint["w"], {k % 4, k / 4}));
+    }
+  }
   EXPECT_EQ(
       apply_error("[[rules]]\nreshape = \"w\"\nshape = [5, -1]\n", test::object({}), checkpoint),
       "f.toml:3: tensor \"w\": its shape [4, 6] does not hold as many elements as [5, 4]");
@@ -288,6 +298,77 @@ TEST(SqueezeRule, DropsAxesOfExtentOne) {
       apply("[[rules]]\nsqueeze = [\"alpha\", \"one\"]\n", test::object({}), checkpoint);
   EXPECT_EQ(read(layout, checkpoint, "alpha"), (Numbers{{3}, checkpoint["alpha"].values}));
   EXPECT_EQ(read(layout, checkpoint, "one"), (Numbers{{}, checkpoint["one"].values}));
+}
+
+TEST(ConcatRule, JoinsPartsInTheOrderOfThePatterns) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.v", {1, 3}).add("a.q", {2, 3}).add("b.q", {2, 3}).add("b.v", {1, 3});
+  const std::string rule = "[[rules]]\nconcat = [\"{m}.q\", \"{m}.v\"]\nto = \"{m}.qv\"\n";
+  const auto layout = apply(rule, test::object({}), checkpoint);
+  const Numbers joined = read(layout, checkpoint, "a.qv");
+  ASSERT_EQ(joined.shape, (base::Shape{3, 3}));
+  EXPECT_EQ(element(joined, {1, 2}), element(checkpoint["a.q"], {1, 2}));
+  EXPECT_EQ(element(joined, {2, 0}), element(checkpoint["a.v"], {0, 0}));
+
+  Checkpoint half;
+  half.add("a.q", {2, 3});
+  EXPECT_EQ(apply_error(rule, test::object({}), half),
+            "f.toml:3: \"a.qv\": part 2 ({m}.v) is missing; is a shard missing?");
+  half.add("a.v", {1, 4});
+  EXPECT_EQ(apply_error(rule, test::object({}), half),
+            "f.toml:3: \"a.qv\": tensor \"a.v\": it is BF16 [1, 4]; expected BF16 [2, 3] but for "
+            "axis 0, as in \"a.q\"");
+  EXPECT_EQ(parse_error(with_identity("[[rules]]\nconcat = \"a\"\nto = \"b\"\n")),
+            "f.toml:3: concat needs a list of patterns, one for each part in its order");
+}
+
+TEST(ConcatRule, JoinsAlongAnyAxis) {
+  Checkpoint checkpoint;
+  checkpoint.add("a", {2, 3}).add("b", {2, 1});
+  const auto layout = apply("[[rules]]\nconcat = [\"a\", \"b\"]\nto = \"c\"\naxis = -1\n",
+                            test::object({}), checkpoint);
+  const Numbers joined = read(layout, checkpoint, "c");
+  ASSERT_EQ(joined.shape, (base::Shape{2, 4}));
+  EXPECT_EQ(element(joined, {1, 3}), element(checkpoint["b"], {1, 0}));
+  EXPECT_EQ(element(joined, {1, 1}), element(checkpoint["a"], {1, 1}));
+}
+
+TEST(ArithmeticRules, ComputeInTheDtypeOfTheTensor) {
+  Checkpoint checkpoint;
+  checkpoint.add("norm", {4}).add("w", {4, 6});
+  const auto layout = apply(
+      "[[rules]]\nadd = \"norm\"\nvalue = \"offset\"\n"
+      "[[rules]]\nmultiply = \"w\"\nby = \"[2, 0.5]\"\naxis = 0\nsizes = [3, 1]\n"
+      "[[rules]]\nnormalize = \"w\"\naxis = -1\nepsilon = 1e-7\n",
+      test::object({{"offset", base::Value(1)}}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_EQ(tensors::describe(*find(*layout, "norm")).substr(0, 24), "BF16 add 1 -> BF16 [4] (");
+  EXPECT_THAT(
+      tensors::describe(*find(*layout, "w")),
+      ::testing::HasSubstr("normalize 1 1e-07 -> BF16 [4, 6] (BF16 multiply along 0: 2 2 2 0.5"));
+}
+
+TEST(ArithmeticRules, RefuseWhatDoesNotFit) {
+  Checkpoint checkpoint;
+  checkpoint.add("w", {4, 6}).add("ids", {4}, DType::kI32);
+  const auto error = [&](const std::string& rule) {
+    return apply_error("[[rules]]\n" + rule, test::object({}), checkpoint);
+  };
+  EXPECT_EQ(error("add = \"ids\"\nvalue = 1"),
+            "f.toml:3: tensor \"ids\": it is I32; expected BF16, F16 or F32");
+  EXPECT_EQ(error("add = \"w\"\nvalue = \"'x'\""),
+            "f.toml:3: tensor \"w\": \"value\" is a string; expected a number");
+  EXPECT_EQ(error("multiply = \"w\"\nby = \"[2]\"\naxis = 0\nsizes = [3]"),
+            "f.toml:3: tensor \"w\": \"sizes\" come to 3; expected 4, its extent along axis 0");
+  EXPECT_EQ(error("multiply = \"w\"\nby = \"[2]\"\naxis = 0\nsizes = [5]"),
+            "f.toml:3: tensor \"w\": factor 0 does not fit axis 0 of [4, 6]");
+  EXPECT_EQ(
+      error("multiply = \"w\"\nby = 2\naxis = 0"),
+      "f.toml:3: multiply needs by = a number, or by = a list of numbers with axis and sizes");
+  std::string deep;
+  for (int i = 0; i < 40; ++i) deep += "[[rules]]\nadd = \"w\"\nvalue = 1\n";
+  EXPECT_EQ(apply_error(deep, test::object({}), checkpoint),
+            "f.toml:99: tensor \"w\": more than 32 computations lie on top of each other");
 }
 
 }  // namespace

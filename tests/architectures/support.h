@@ -9,6 +9,7 @@
 
 #include "architectures/declaration.h"
 #include "base/checked_math.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::test {
 
@@ -33,6 +34,12 @@ class Checkpoint {
   }
 
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
+  std::vector<TensorView> views() const {
+    std::vector<TensorView> views;
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+      views.push_back(*tensors::view_of(tensors_[i], i));
+    return views;
+  }
 
   const Numbers& operator[](std::string_view name) const {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
@@ -46,7 +53,10 @@ class Checkpoint {
   /// access.
   Numbers gather(const TensorView& view) const {
     Numbers result{view.shape, {}};
-    for (const Piece& piece : view.pieces) {
+    for (const tensors::Piece& piece : view.pieces) {
+      // Rules that only rearrange compute nothing but gathered copies.
+      const Numbers source =
+          piece.computed ? gather(piece.computed->inputs.at(0)) : numbers_.at(piece.source);
       const auto n = static_cast<std::int64_t>(base::element_count(piece.shape).value());
       for (std::int64_t k = 0; k < n; ++k) {
         std::int64_t rest = k;
@@ -55,7 +65,7 @@ class Checkpoint {
           at += rest % piece.shape[axis] * piece.strides[axis];
           rest /= piece.shape[axis];
         }
-        result.values.push_back(numbers_.at(piece.source).values.at(static_cast<std::size_t>(at)));
+        result.values.push_back(source.values.at(static_cast<std::size_t>(at)));
       }
     }
     return result;

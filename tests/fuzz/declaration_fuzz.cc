@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       {"layer_types", base::Array{"full_attention", "sliding_attention"}},
       {"text_config", base::Object{{"vocab_size", 16}, {"rate", 0.5}}},
   });
-  static const std::vector<architectures::SourceTensor> tensors = {
+  static const std::vector<tensors::SourceTensor> tensors = {
       {"model.embed_tokens.weight", DType::kBF16, {16, 8}},
       {"lm_head.weight", DType::kBF16, {16, 8}},
       {"model.layers.0.mlp.experts.0.up_proj.weight", DType::kBF16, {4, 8}},
@@ -37,9 +37,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!layout) return 0;
   // Every element of every piece must lie within its source.
   for (const architectures::Module& module : layout->modules) {
-    for (const architectures::TensorView& view : module.tensors) {
+    for (const tensors::TensorView& view : module.tensors) {
       std::uint64_t n_elements = 0;
-      for (const architectures::Piece& piece : view.pieces) {
+      for (const tensors::Piece& piece : view.pieces) {
         const std::uint64_t n_piece = base::element_count(piece.shape).value();
         n_elements += n_piece;
         if (n_piece == 0) continue;

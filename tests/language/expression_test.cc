@@ -1,6 +1,7 @@
 #include "language/expression.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -23,6 +24,9 @@ class Config final : public Environment {
     config_.set("text", Value("sigmoid"));
     config_.set("rate", Value(0.5));
     config_.set("list", Value(base::Array{Value(1), Value(3)}));
+    const Value attention(base::Object{{"heads", Value(8)}});
+    config_.set("blocks", Value(base::Array{Value(base::Object{{"attention", attention}}),
+                                            Value(base::Object{{"attention", Value()}})}));
     config_.set("inner", Value(base::Object{{"size", Value(7)}}));
   }
 
@@ -35,6 +39,13 @@ class Config final : public Environment {
     return Operand(at);
   }
   bool has_tensor(std::string_view tensor) const override { return tensor == "lm_head.weight"; }
+  const base::Shape* tensor_shape(std::string_view tensor) const override {
+    static const base::Shape kShape{8, 1, 4};
+    return has_tensor(tensor) ? &kShape : nullptr;
+  }
+  bool has_key(const std::vector<std::string>& path) const override {
+    return !name(path)->absent();
+  }
   bool spend(std::int64_t steps) const override { return (steps_ -= steps) > 0; }
 
  private:
@@ -65,6 +76,16 @@ TEST(Expression, FollowsPythonsPrecedence) {
   EXPECT_EQ(value("true or missing"), "true");
   EXPECT_EQ(value("5 if zero else 6"), "6");
   EXPECT_EQ(value("missing ?? 2 > 1"), "true");
+}
+
+TEST(Expression, ReadsFloatsExactly) {
+  EXPECT_EQ(value("5.656854249492381"), "5.656854249492381");
+  EXPECT_EQ(value("0.8838834764831844"), "0.8838834764831844");
+  EXPECT_EQ(value("1e-05"), "1e-05");
+  EXPECT_EQ(value("2.5e+3"), "2500");
+  for (const char* bad : {"1.", "1e", "1e+", "1.x", "1.5x", "1e5e"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("at column 1: expected a number")) << bad;
+  }
 }
 
 TEST(Expression, IndexesStringsByCharacter) {
@@ -125,6 +146,85 @@ TEST(Expression, NamesTheKeyAndTheTypeItGot) {
   EXPECT_EQ(value("true + 1"), "f.toml:7: in \"true + 1\": true is a boolean; expected a number");
 }
 
+TEST(Expression, FindsElementsOfListsAndObjectsOrNothing) {
+  EXPECT_EQ(value("blocks[0].attention.heads"), "8");
+  EXPECT_EQ(value("blocks[0].attention.no_op ?? 'none'"), "none");
+  EXPECT_EQ(value("blocks[1].attention.heads ?? 'none'"), "none");
+  EXPECT_EQ(value("blocks[9].attention.heads ?? 'none'"), "none");
+  EXPECT_EQ(value("list[7] ?? 'none'"), "none");
+  EXPECT_EQ(value("missing[0] ?? 'none'"), "none");
+  EXPECT_EQ(value("blocks[0].attention.no_op"),
+            "f.toml:7: in \"blocks[0].attention.no_op\": there is no member \"no_op\"");
+  EXPECT_EQ(value("blocks[1].attention.heads"),
+            "f.toml:7: in \"blocks[1].attention.heads\": blocks[1].attention is null; expected an "
+            "object");
+  EXPECT_EQ(value("missing[0]"), "f.toml:7: in \"missing[0]\": config.json has no \"missing\"");
+  EXPECT_EQ(value("list['x']"), "f.toml:7: in \"list['x']\": 'x' is a string; expected an integer");
+  EXPECT_EQ(value("list[0]."),
+            "f.toml:7: in \"list[0].\" at column 9: expected a name, got the end");
+}
+
+TEST(Expression, SeesShapesOfTensors) {
+  EXPECT_EQ(value("shape_of('lm_head.weight')[-1]"), "4");
+  EXPECT_EQ(value("len(shape_of('lm_head.weight'))"), "3");
+  EXPECT_EQ(value("shape_of('x')[-1] ?? 1"), "1");
+  EXPECT_EQ(value("shape_of('x') ?? 'none'"), "none");
+  EXPECT_EQ(value("shape_of('x')[0]"),
+            "f.toml:7: in \"shape_of('x')[0]\": there is no such tensor");
+  EXPECT_EQ(value("shape_of(1)"),
+            "f.toml:7: in \"shape_of(1)\": 1 is an integer; expected a string");
+}
+
+TEST(Expression, TellsAbsentFromNull) {
+  EXPECT_EQ(value("given(nothing)"), "true");
+  EXPECT_EQ(value("given(inner.size)"), "true");
+  EXPECT_EQ(value("given(inner.other)"), "false");
+  EXPECT_EQ(value("given(missing)"), "false");
+  EXPECT_EQ(value("given(1)"),
+            "f.toml:7: in \"given(1)\" at column 7: expected the name of a key, got \"1)\"");
+}
+
+TEST(Expression, RoundsAsPython) {
+  EXPECT_EQ(value("int(2.9)"), "2");
+  EXPECT_EQ(value("int(-2.9)"), "-2");
+  EXPECT_EQ(value("int(7)"), "7");
+  EXPECT_EQ(value("int(true)"), "1");
+  EXPECT_EQ(value("round(2.5)"), "2");
+  EXPECT_EQ(value("round(3.5)"), "4");
+  EXPECT_EQ(value("round(-0.5)"), "0");
+  EXPECT_EQ(value("round(2.675, 2)"), "2.67");  // 2.675 is a little less than it looks
+  EXPECT_EQ(value("round(2.125, 2)"), "2.12");
+  EXPECT_EQ(value("round(1.2345675, 6)"), "1.234568");
+  EXPECT_EQ(value("round(5.005, 2)"), "5");
+  EXPECT_EQ(value("round(1e300, 6) == 1e300"), "true");
+  EXPECT_EQ(value("round(3, 6)"), "3");
+  EXPECT_EQ(value("int(1e300)"), "f.toml:7: in \"int(1e300)\": a number does not fit in 64 bits");
+  EXPECT_EQ(value("int(text)"), "f.toml:7: in \"int(text)\": text is a string; expected a number");
+  EXPECT_EQ(value("round(rate, 99)"),
+            "f.toml:7: in \"round(rate, 99)\": 99 is an integer; expected an integer from 0 to 15");
+}
+
+TEST(Expression, ReadsListsOfNumbersInText) {
+  EXPECT_EQ(value("3 in numbers('1, 3,12 ')"), "true");
+  EXPECT_EQ(value("2 in numbers('1,3,12')"), "false");
+  EXPECT_EQ(value("len(numbers('-7'))"), "1");
+  for (const char* bad :
+       {"numbers('')", "numbers('1,,2')", "numbers('1;2')", "numbers('99999999999999999999')"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("a text is no list of integers"));
+  }
+}
+
+TEST(Expression, TakesTheSmallestAndTheLargest) {
+  EXPECT_EQ(value("min(3, 1, 2)"), "1");
+  EXPECT_EQ(value("max(3, 1, 2)"), "3");
+  EXPECT_EQ(value("max(list)"), "3");
+  EXPECT_EQ(value("max(1, rate)"), "1");
+  EXPECT_EQ(value("min(1, rate)"), "0.5");
+  EXPECT_EQ(value("max([])"), "f.toml:7: in \"max([])\": an empty list has no such");
+  EXPECT_EQ(value("max(1, text)"),
+            "f.toml:7: in \"max(1, text)\": text is a string; expected a number");
+}
+
 TEST(Expression, ChecksArithmetic) {
   EXPECT_EQ(value("heads // zero"), "f.toml:7: in \"heads // zero\": division by zero");
   EXPECT_EQ(value("heads % zero"), "f.toml:7: in \"heads % zero\": division by zero");
@@ -147,8 +247,9 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "f.toml:7: in \"99999999999999999999\" at column 1: expected an integer of at most 64 "
             "bits, got \"99999999999999999999\"");
   EXPECT_EQ(value("run('x')"),
-            "f.toml:7: in \"run('x')\" at column 1: expected has(name), len(x), "
-            "starts_with(text, start) or ends_with(text, end), got \"run('x')\"");
+            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), shape_of(tensor), "
+            "given(key), len(x), starts_with(text, start), ends_with(text, end), numbers(text), "
+            "int(x), round(x, digits), min(x, ...), max(x, ...), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 

@@ -102,6 +102,22 @@ TEST(Recipe, FamilyEntryThatDoesNotDivideTheRowsIsLeftOut) {
             "rows of 96 are not divisible by the group size 64 its family asks for");
 }
 
+TEST(Recipe, AffineModulesTakeTheRunsBitsAndNameNoMode) {
+  Candidate fused = candidate("model.layers.0.self_attn.qkv_proj", 128);
+  fused.family_affine = true;
+  const Decision as_run = decide(fused, {Mode::kAffine, 3, 32});
+  EXPECT_EQ(as_run.scheme, (Scheme{Mode::kAffine, 3, 32}));
+  EXPECT_TRUE(as_run.own_entry && as_run.entry_has_bits && as_run.entry_has_group_size);
+  EXPECT_FALSE(as_run.entry_has_mode);
+  const Decision other = decide(fused, {Mode::kMxfp4, 4, 32});
+  EXPECT_EQ(other.scheme, (Scheme{Mode::kAffine, 4, 64}));
+  EXPECT_FALSE(other.entry_has_mode);
+  const std::vector<Candidate> modules = {candidate("model.layers.0.mlp.down_proj"), fused};
+  const Decision mixed = apply_built_in("mixed_3_6", modules)->decisions[1];
+  EXPECT_EQ(mixed.scheme, (Scheme{Mode::kAffine, 6, 64}));  // its name ends as v_proj's does
+  EXPECT_FALSE(mixed.entry_has_mode);
+}
+
 TEST(Recipe, MixedFollowsTheLayerNumber) {
   const std::vector<Candidate> modules = {
       candidate("model.layers.0.mlp.down_proj"),

@@ -13,10 +13,18 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"copy", rules::make_copy},           {"drop", rules::make_drop},
-    {"refuse", rules::make_refuse},       {"rename", rules::make_rename},
-    {"reshape", rules::make_reshape},     {"split", rules::make_split},
-    {"squeeze", rules::make_squeeze},     {"stack", rules::make_stack},
+    {"add", rules::make_add},
+    {"concat", rules::make_concat},
+    {"copy", rules::make_copy},
+    {"drop", rules::make_drop},
+    {"multiply", rules::make_multiply},
+    {"normalize", rules::make_normalize},
+    {"refuse", rules::make_refuse},
+    {"rename", rules::make_rename},
+    {"reshape", rules::make_reshape},
+    {"split", rules::make_split},
+    {"squeeze", rules::make_squeeze},
+    {"stack", rules::make_stack},
     {"transpose", rules::make_transpose},
 };
 

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "architectures/rules/rules.h"
-#include "architectures/view.h"
 #include "base/checked_math.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::rules {
 namespace {
@@ -24,7 +24,7 @@ class Reshape final : public Rule {
       } else {
         MLXMILL_ASSIGN(shape, target(match));
       }
-      MLXMILL_ASSIGN(TensorView view, reshape(match.view, shape));
+      MLXMILL_ASSIGN(TensorView view, tensors::reshape(match.view, shape));
       out.push_back(std::move(view));
       return {};
     });

@@ -10,8 +10,12 @@ namespace mlxmill::architectures::rules {
 
 using Maker = Result<std::unique_ptr<Rule>> (*)(RuleReader& reader);
 
+Result<std::unique_ptr<Rule>> make_add(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_concat(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_copy(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_drop(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_refuse(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_rename(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_reshape(RuleReader& reader);

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "architectures/rules/rules.h"
-#include "architectures/view.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::rules {
 namespace {
@@ -64,7 +64,7 @@ class Split final : public Rule {
     }
     std::vector<TensorView> parts;
     for (std::int64_t k = 0; k < step; ++k) {
-      parts.push_back(slice(match.view, axis, std::min(k, extent), extent, step));
+      parts.push_back(tensors::slice(match.view, axis, std::min(k, extent), extent, step));
     }
     return parts;
   }
@@ -84,7 +84,7 @@ class Split final : public Rule {
     std::vector<TensorView> parts;
     for (const std::int64_t size : sizes) {
       if (size < 0 || size > extent - begin) break;
-      parts.push_back(slice(match.view, axis, begin, begin + size));
+      parts.push_back(tensors::slice(match.view, axis, begin, begin + size));
       begin += size;
     }
     if (begin != extent || parts.size() != sizes.size()) {

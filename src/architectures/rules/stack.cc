@@ -4,7 +4,7 @@
 #include <map>
 
 #include "architectures/rules/rules.h"
-#include "architectures/view.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::rules {
 namespace {
@@ -74,7 +74,7 @@ class Stack final : public Rule {
     }
     std::vector<TensorView> views;
     for (auto& [number, view] : slices) views.push_back(std::move(view));
-    return stack(views);
+    return tensors::stack(views);
   }
 
   Template to_;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "architectures/rules/rules.h"
-#include "architectures/view.h"
+#include "tensors/view.h"
 
 namespace mlxmill::architectures::rules {
 namespace {
@@ -16,7 +16,7 @@ class Transpose final : public Rule {
 
   Status apply(Work& work) const override {
     return rewrite(work, [&](const Match& match, std::vector<TensorView>& out) -> Status {
-      MLXMILL_ASSIGN(TensorView view, transpose(match.view, axes_));
+      MLXMILL_ASSIGN(TensorView view, tensors::transpose(match.view, axes_));
       out.push_back(std::move(view));
       return {};
     });

@@ -1,19 +1,20 @@
-#include "convert/view_reader.h"
+#include "streaming/view_reader.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "temp_folder.h"
 
-namespace mlxmill::convert {
+namespace mlxmill::streaming {
 namespace {
 
-using architectures::Piece;
-using architectures::TensorView;
 using mlxmill::testing::TempFolder;
 using mlxmill::testing::write_file;
+using tensors::Piece;
+using tensors::TensorView;
 
 /// A source tensor holding 0, 1, 2, ... behind some other bytes, and views of it read in every
 /// possible range.
@@ -28,7 +29,7 @@ class ViewReaderTest : public ::testing::Test {
     content.append(reinterpret_cast<const char*>(values.data()), values.size() * 2);
     write_file(temp_ / "data", content);
     file_ = *io::File::open_read(temp_ / "data");
-    sources_ = {{&file_, kOffset, values.size()}};
+    pool_.emplace(std::vector<StoredTensor>{{&file_, kOffset, values.size() * 2}});
   }
 
   static std::vector<std::uint16_t> gather(const TensorView& view) {
@@ -48,15 +49,14 @@ class ViewReaderTest : public ::testing::Test {
   }
 
   void expect_every_range(const TensorView& view) {
-    const ViewReader reader(view, 2);
+    const ViewReader reader(view, *pool_);
     const std::vector<std::uint16_t> expected = gather(view);
     ASSERT_EQ(reader.elements(), expected.size());
-    std::vector<std::byte> scratch;
+    Scratch scratch;
     for (std::uint64_t begin = 0; begin <= expected.size(); ++begin) {
       for (std::uint64_t end = begin; end <= expected.size(); end += 1 + (end - begin) / 7) {
         std::vector<std::uint16_t> got(end - begin);
-        ASSERT_TRUE(
-            reader.read(sources_, begin, end, reinterpret_cast<std::byte*>(got.data()), scratch));
+        ASSERT_TRUE(reader.read(begin, end, reinterpret_cast<std::byte*>(got.data()), scratch));
         ASSERT_TRUE(std::equal(got.begin(), got.end(),
                                expected.begin() + static_cast<std::ptrdiff_t>(begin)))
             << begin << " to " << end;
@@ -66,11 +66,12 @@ class ViewReaderTest : public ::testing::Test {
 
   TempFolder temp_;
   io::File file_;
-  std::vector<SourceLocation> sources_;
+  std::optional<SourcePool> pool_;
 };
 
 TensorView view_of(std::vector<Piece> pieces) {
   TensorView view;
+  view.dtype = DType::kU16;
   view.pieces = std::move(pieces);
   return view;
 }
@@ -110,18 +111,18 @@ TEST_F(ViewReaderTest, ReadsScalarsAndNothing) {
 }
 
 TEST_F(ViewReaderTest, PrefersWholeRowsOfATranspose) {
-  EXPECT_EQ(ViewReader(view_of({{0, 0, {7, 11}, {1, 7}}}), 2).preferred_multiple(), 11u);
-  EXPECT_EQ(ViewReader(view_of({{0, 0, {7, 11}, {11, 1}}}), 2).preferred_multiple(), 1u);
+  EXPECT_EQ(ViewReader(view_of({{0, 0, {7, 11}, {1, 7}}}), *pool_).preferred_multiple(), 11u);
+  EXPECT_EQ(ViewReader(view_of({{0, 0, {7, 11}, {11, 1}}}), *pool_).preferred_multiple(), 1u);
 }
 
 TEST_F(ViewReaderTest, PassesOnAFileThatEndsEarly) {
-  const ViewReader reader(view_of({{0, 4000, {200}, {1}}}), 2);
+  const ViewReader reader(view_of({{0, 4000, {200}, {1}}}), *pool_);
   std::vector<std::byte> out(400);
-  std::vector<std::byte> scratch;
-  const Status status = reader.read(sources_, 0, 200, out.data(), scratch);
+  Scratch scratch;
+  const Status status = reader.read(0, 200, out.data(), scratch);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code(), Code::kInvalidInput);
 }
 
 }  // namespace
-}  // namespace mlxmill::convert
+}  // namespace mlxmill::streaming

@@ -1,0 +1,113 @@
+#include "convert/packed_modules.h"
+
+#include <map>
+#include <tuple>
+
+#include "formats/quantization_config.h"
+#include "tensors/view.h"
+
+namespace mlxmill::convert {
+
+using architectures::Module;
+using tensors::TensorView;
+
+namespace {
+
+base::Value full_entry(const Scheme& scheme) {
+  return base::Value(base::Object{{"group_size", base::Value(scheme.group_size)},
+                                  {"bits", base::Value(scheme.bits)},
+                                  {"mode", base::Value(mode_name(scheme.mode))}});
+}
+
+/// The scheme that most packed weights have.
+std::optional<Scheme> commonest(const std::vector<Module>& modules, const Decisions& decisions,
+                                bool with_decided) {
+  std::map<std::tuple<Mode, int, int>, std::size_t> counts;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    std::optional<Scheme> scheme;
+    if (modules[i].packed) scheme = modules[i].packed_scheme;
+    if (!scheme && with_decided) scheme = decisions[i].second.scheme;
+    if (scheme) ++counts[{scheme->mode, scheme->bits, scheme->group_size}];
+  }
+  std::optional<Scheme> best;
+  std::size_t most = 0;
+  for (const auto& [key, n] : counts) {
+    if (n <= most) continue;
+    most = n;
+    best = Scheme{std::get<0>(key), std::get<1>(key), std::get<2>(key)};
+  }
+  return best;
+}
+
+}  // namespace
+
+Module unpacked(const Module& module) {
+  Module result = module;
+  const bool affine = module.packed_scheme->mode == Mode::kAffine;
+  const std::size_t n_parts = affine ? 3 : 2;
+  TensorView weight;
+  if (module.decoded) {
+    weight = *module.decoded;
+  } else {
+    tensors::Packed parts{*module.packed_scheme, module.tensors[0], module.tensors[1], {}};
+    if (affine) parts.biases = module.tensors[2];
+    const DType dtype = affine ? module.tensors[1].dtype : DType::kBF16;
+    weight =
+        tensors::decoded(tensors::packed_view(module.tensors[0].name, std::move(parts), dtype));
+  }
+  weight.name = module.path + ".weight";
+  const auto n = static_cast<std::ptrdiff_t>(n_parts);
+  result.tensors.erase(result.tensors.begin(), result.tensors.begin() + n);
+  result.keep_dtype.erase(result.keep_dtype.begin(), result.keep_dtype.begin() + n);
+  result.tensors.insert(result.tensors.begin(), std::move(weight));
+  result.keep_dtype.insert(result.keep_dtype.begin(), false);
+  result.packed = false;
+  result.packed_scheme.reset();
+  return result;
+}
+
+Requantized::Requantized(std::vector<Module>& modules) {
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (!modules[i].packed || !modules[i].packed_scheme) continue;
+    originals_.emplace_back(i, modules[i]);
+    modules[i] = unpacked(modules[i]);
+  }
+}
+
+std::size_t Requantized::settle(std::vector<Module>& modules, const Decisions& decisions) const {
+  std::size_t n_rounded = 0;
+  for (const auto& [i, original] : originals_) {
+    if (decisions[i].second.scheme == original.packed_scheme) {
+      modules[i] = original;
+    } else if (decisions[i].second.scheme) {
+      ++n_rounded;
+    }
+  }
+  return n_rounded;
+}
+
+base::Value kept_quantization(const std::vector<Module>& modules, const Decisions& decisions,
+                              const base::Value& own, const std::optional<Scheme>& run) {
+  const auto common = commonest(modules, decisions, !run);
+  if (!common) return {};
+  base::Value result = full_entry(*common);
+  // mlx-lm's own wording where it says the same.
+  base::Value config(base::Object{{"quantization", own}});
+  if (!own.is_null()) {
+    const auto told = formats::read_quantization_config(config);
+    if (told && *told && (*told)->scheme == *common) result = own;
+  }
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    const quantize::Decision& decision = decisions[i].second;
+    const std::string& path = modules[i].path;
+    if (modules[i].packed) {
+      if (modules[i].packed_scheme != common)
+        result.set(path, full_entry(*modules[i].packed_scheme));
+    } else if (decision.scheme && (run || decision.scheme != common)) {
+      result.set(path, full_entry(*decision.scheme));
+    }
+  }
+  return result;
+}
+
+}  // namespace mlxmill::convert

@@ -1,0 +1,95 @@
+// Eight-bit floats with scales for blocks, rows, tensors or experts: DeepSeek, Qwen, Mistral,
+// MiniMax (mxfp8).
+#include <fmt/format.h>
+
+#include "base/quoted.h"
+#include "sources/methods.h"
+#include "tensors/view.h"
+
+namespace mlxmill::sources {
+
+using tensors::TensorView;
+
+namespace {
+
+using Block = std::pair<std::int64_t, std::int64_t>;
+
+Result<std::optional<Block>> told_block(const base::Value& settings) {
+  const base::Value* value = settings.find("weight_block_size");
+  if (!value || value->is_null()) return std::optional<Block>();
+  const base::Array* sizes = value->as_array();
+  if (sizes && sizes->size() == 2) {
+    const std::int64_t* rows = (*sizes)[0].as_int();
+    const std::int64_t* columns = (*sizes)[1].as_int();
+    constexpr std::int64_t kMost = 1 << 20;
+    if (rows && columns && *rows > 0 && *columns > 0 && *rows <= kMost && *columns <= kMost) {
+      return std::optional<Block>(Block{*rows, *columns});
+    }
+  }
+  return Error(Code::kInvalidInput, "weight_block_size is wrong; expected two sizes, as [128, 128]")
+      .at("config.json: quantization_config");
+}
+
+bool is_float8(const TensorView& view) {
+  return view.dtype == DType::kF8E4M3 || view.dtype == DType::kF8E5M2;
+}
+
+/// The tensor that a scale belongs to: P.weight beside P.weight_scale_inv, or experts.down_proj
+/// beside experts.down_proj_scale_inv.
+Status decode_one(Work& work, const std::string& stem, const std::string& ending,
+                  const std::optional<Block>& block, bool exponents) {
+  const TensorView* weight = work.table.find(stem);
+  if (!weight) {
+    return Error(Code::kInvalidInput, fmt::format("there is no {} for it", base::quoted(stem)))
+        .at(fmt::format("tensor {}", base::quoted(stem + ending)))
+        .hint("is a shard missing?");
+  }
+  // A scale beside weights that are floats already is a remnant.
+  if (is_mlx_float(weight->dtype)) {
+    work.drop(stem + ending, "a scale of weights that are no 8-bit floats any more");
+    return {};
+  }
+  MLXMILL_ASSIGN(TensorView scales, work.table.take(stem + ending, stem));
+  MLXMILL_ASSIGN(TensorView numbers, work.table.take(stem, stem + ending));
+  if (numbers.dtype == DType::kU8) numbers.dtype = DType::kF8E4M3;
+  if (!is_float8(numbers)) return unfit(numbers, "F8_E4M3 or F8_E5M2");
+  const bool one_byte = scales.dtype == DType::kU8 || scales.dtype == DType::kF8E8M0;
+  if (one_byte) scales.dtype = DType::kF8E8M0;
+  if (exponents && one_byte && numbers.dtype == DType::kF8E4M3) {
+    MLXMILL_ASSIGN(TensorView view, mxfp8_view(std::move(numbers), std::move(scales)));
+    work.table.put(std::move(view));
+    return {};
+  }
+  MLXMILL_ASSIGN(TensorView view, scaled_view(numbers, std::move(scales), block));
+  work.table.put(std::move(view));
+  return {};
+}
+
+}  // namespace
+
+Status decode_fp8(Work& work) {
+  MLXMILL_ASSIGN(const std::optional<Block> block, told_block(work.settings));
+  const bool mxfp8 = work.result.method == "mxfp8" ||
+                     (text_setting(work.settings, "scale_fmt", "") == "ue8m0" && block &&
+                      block->second == 32 && (block->first == 32 || block->first == 1));
+  for (const std::string ending : {"_scale_inv", "_scale"}) {
+    for (const std::string& stem : work.table.ending_in(ending)) {
+      const bool activations = stem.ends_with("input") || stem.ends_with("activation") ||
+                               stem.ends_with("output") || stem.ends_with(".k") ||
+                               stem.ends_with(".v") || stem.ends_with(".q") ||
+                               stem.ends_with(".kv");
+      if (activations) {
+        work.drop(stem + ending, "a scale of activations");
+        continue;
+      }
+      MLXMILL_TRY(decode_one(work, stem, ending, block, mxfp8));
+    }
+  }
+  if (mxfp8) {
+    work.result.quantization = base::Value(base::Object{
+        {"group_size", base::Value(32)}, {"bits", base::Value(8)}, {"mode", base::Value("mxfp8")}});
+  }
+  return {};
+}
+
+}  // namespace mlxmill::sources

@@ -1,0 +1,76 @@
+// The methods by which others quantize, one file each. A new one is a file, a line here and a line
+// in decode.cc.
+#pragma once
+
+#include <string>
+
+#include "sources/decode.h"
+
+namespace mlxmill::sources {
+
+/// What a method works on.
+struct Work {
+  SourceTable& table;
+  const base::Value& settings;
+  bool repack = false;  ///< Also what mlx-lm would keep as it is.
+  DecodedSource& result;
+
+  /// Leaves a tensor out, where it is.
+  void drop(std::string_view name, std::string_view why);
+};
+
+/// A member of the settings that is an integer; the fallback when it is absent or null. Errors:
+/// kInvalidInput outside of [least, most].
+Result<std::int64_t> integer_setting(const base::Value& settings, std::string_view key,
+                                     std::int64_t fallback, std::int64_t least, std::int64_t most);
+/// A member that is a string, else the fallback.
+std::string text_setting(const base::Value& settings, std::string_view key,
+                         std::string_view fallback);
+
+/// kInvalidInput at the tensor.
+Error unfit(const tensors::TensorView& view, std::string_view expected);
+
+/// Integer codes with a scale and perhaps a zero point for each group along a row.
+struct GroupedCodes {
+  int bits = 4;
+  tensors::TensorView codes;                 ///< U32 [..., out, in * bits / 32], MLX's own order.
+  tensors::TensorView scales;                ///< Float [..., out, in / group].
+  std::optional<tensors::TensorView> zeros;  ///< U8, as the scales; absent: 2^(bits - 1).
+  int add_to_zeros = 0;
+};
+
+/// The weights as an MLX affine view: biases are -zero * scale, rounded once. Groups longer than
+/// MLX's are cut, and their scales repeated. Where MLX has no such group size or bits, the decoded
+/// weights. Errors: kInvalidInput when the parts do not fit each other.
+Result<tensors::TensorView> affine_view(std::string name, GroupedCodes parts);
+
+/// The same weights as floats; `index` says the group of each column where these are no runs.
+Result<tensors::TensorView> decoded_groups(std::string name, const GroupedCodes& parts,
+                                           std::optional<tensors::TensorView> index);
+
+/// Block scales on 8-bit numbers: `scales` [..., ceil(r / rows), ceil(c / columns)], or fewer, or
+/// one. `block` is the size the settings tell, if they do. Result BF16. Errors: kInvalidInput when
+/// the scales fit no block.
+Result<tensors::TensorView> scaled_view(const tensors::TensorView& numbers,
+                                        tensors::TensorView scales,
+                                        std::optional<std::pair<std::int64_t, std::int64_t>> block);
+
+/// FP4 codes, two to a byte (low half first), with E4M3 scales of 16 (times a factor for each
+/// tensor or expert) or E8M0 scales of 32. Packed where MLX can hold them. Errors: kInvalidInput
+/// when the parts do not fit each other.
+Result<tensors::TensorView> fp4_view(std::string name, tensors::TensorView bytes,
+                                     tensors::TensorView scales,
+                                     std::optional<tensors::TensorView> factor);
+
+/// E4M3 numbers with an E8M0 exponent for each 32 of a row, as MLX's mxfp8.
+Result<tensors::TensorView> mxfp8_view(tensors::TensorView numbers, tensors::TensorView exponents);
+
+Status decode_awq(Work& work);
+Status decode_bitnet(Work& work);
+Status decode_compressed_tensors(Work& work);
+Status decode_fp8(Work& work);
+Status decode_gptq(Work& work);
+Status decode_modelopt(Work& work);
+Status decode_mxfp4(Work& work);
+
+}  // namespace mlxmill::sources

@@ -1,0 +1,245 @@
+// Weights from the parts that the methods keep them in.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/checked_math.h"
+#include "base/quoted.h"
+#include "sources/methods.h"
+#include "tensors/view.h"
+
+namespace mlxmill::sources {
+
+using tensors::Computed;
+using tensors::Packed;
+using tensors::TensorView;
+
+namespace {
+
+using Block = std::pair<std::int64_t, std::int64_t>;
+
+/// What the weights themselves come out as: the scales' own type where it is a 16-bit one.
+DType weight_type(const TensorView& scales) {
+  return scales.dtype == DType::kF16 ? DType::kF16 : DType::kBF16;
+}
+
+bool same_but_last(const base::Shape& a, const base::Shape& b) {
+  return a.size() == b.size() && !a.empty() && std::equal(a.begin(), a.end() - 1, b.begin());
+}
+
+/// The group size to keep groups of this many weights in: the same, or a divisor. 0: MLX has none.
+std::int64_t mlx_group(std::int64_t group) {
+  for (const std::int64_t legal : {128, 64, 32}) {
+    if (group % legal == 0) return legal;
+  }
+  return 0;
+}
+
+TensorView bytes_of(const GroupedCodes& parts, const base::Shape& shape) {
+  TensorView words = parts.codes;
+  words.dtype = DType::kU32;
+  if (32 % parts.bits != 0) {
+    return tensors::view_of(
+        "codes", Computed{tensors::UnpackStream{parts.bits}, DType::kU8, shape, {words}});
+  }
+  tensors::UnpackCodes op{parts.bits, {}};
+  for (std::size_t k = 0; k < op.order.size(); ++k) op.order[k] = static_cast<std::uint8_t>(k);
+  return tensors::view_of("codes", Computed{op, DType::kU8, shape, {words}});
+}
+
+/// Weights along a row. Errors: kInvalidInput when codes, scales and zero points disagree.
+Result<std::int64_t> check_groups(std::string_view name, const GroupedCodes& parts) {
+  const base::Shape& codes = parts.codes.shape;
+  const base::Shape& scales = parts.scales.shape;
+  const auto bits = static_cast<std::int64_t>(parts.bits);
+  const bool rows_fit = codes.size() >= 2 && same_but_last(codes, scales) && codes.back() > 0 &&
+                        scales.back() > 0 && is_mlx_float(parts.scales.dtype);
+  const bool zeros_fit = !parts.zeros || parts.zeros->shape == scales;
+  if (rows_fit && zeros_fit && codes.back() * 32 % bits == 0) {
+    const std::int64_t columns = codes.back() * 32 / bits;
+    if (columns % scales.back() == 0) return columns;
+  }
+  return Error(Code::kInvalidInput,
+               fmt::format(
+                   "its {}-bit codes {}, scales {} {}{} do not fit each other", parts.bits,
+                   base::to_string(codes), dtype_name(parts.scales.dtype), base::to_string(scales),
+                   parts.zeros ? " and zero points " + base::to_string(parts.zeros->shape) : ""))
+      .at(fmt::format("tensor {}", base::quoted(name)));
+}
+
+/// The block that scales of this shape stand for.
+std::optional<Block> block_of(const base::Shape& numbers, const base::Shape& scales,
+                              const std::optional<Block>& told) {
+  const std::int64_t r = numbers[numbers.size() - 2];
+  const std::int64_t c = numbers.back();
+  const std::int64_t sr = scales[scales.size() - 2];
+  const std::int64_t sc = scales.back();
+  const auto fits = [&](const Block& b) {
+    return (r + b.first - 1) / b.first == sr && (c + b.second - 1) / b.second == sc;
+  };
+  if (told && fits(*told)) return told;
+  if (sr <= 0 || sc <= 0 || sr > r || sc > c) return std::nullopt;
+  if (sr == 1 || sc == 1 || !told) {
+    if (r % sr == 0 && c % sc == 0) return Block{r / sr, c / sc};
+    if (fits({128, 128})) return Block{128, 128};
+  }
+  return std::nullopt;
+}
+
+/// Scales with as many axes as the numbers: [n] beside [n, r, c] is one for each slice, beside [n,
+/// c] one for each row.
+Result<TensorView> align_axes(const TensorView& scales, const base::Shape& numbers) {
+  base::Shape shape = scales.shape;
+  if (base::element_count(shape) == 1u) shape.assign(numbers.size(), 1);
+  while (shape.size() < numbers.size()) shape.push_back(1);
+  return tensors::reshape(scales, shape);
+}
+
+}  // namespace
+
+Result<TensorView> decoded_groups(std::string name, const GroupedCodes& parts,
+                                  std::optional<TensorView> index) {
+  MLXMILL_ASSIGN(const std::int64_t columns, check_groups(name, parts));
+  base::Shape shape = parts.codes.shape;
+  shape.back() = columns;
+  std::vector<TensorView> inputs = {bytes_of(parts, shape), parts.scales};
+  tensors::DecodeGroups op{parts.add_to_zeros, parts.zeros.has_value(), index.has_value()};
+  if (parts.zeros) {
+    inputs.push_back(*parts.zeros);
+  } else {
+    op.add += 1 << (parts.bits - 1);
+  }
+  if (index) inputs.push_back(*std::move(index));
+  return tensors::view_of(std::move(name),
+                          Computed{op, weight_type(parts.scales), shape, std::move(inputs)});
+}
+
+Result<TensorView> affine_view(std::string name, GroupedCodes parts) {
+  MLXMILL_ASSIGN(const std::int64_t columns, check_groups(name, parts));
+  const std::int64_t group = columns / parts.scales.shape.back();
+  const std::int64_t legal = mlx_group(group);
+  const std::array kBits = {2, 3, 4, 5, 6, 8};
+  if (legal == 0 || std::find(kBits.begin(), kBits.end(), parts.bits) == kBits.end()) {
+    return decoded_groups(std::move(name), parts, std::nullopt);
+  }
+  TensorView codes = parts.codes;
+  codes.dtype = DType::kU32;
+  TensorView biases;
+  if (parts.zeros) {
+    biases = tensors::view_of("biases", Computed{tensors::ZeroToBias{parts.add_to_zeros},
+                                                 parts.scales.dtype,
+                                                 parts.scales.shape,
+                                                 {*parts.zeros, parts.scales}});
+  } else {
+    const double zero = (1 << (parts.bits - 1)) + parts.add_to_zeros;
+    biases = tensors::view_of("biases", Computed{tensors::MultiplyConstant{-zero},
+                                                 parts.scales.dtype,
+                                                 parts.scales.shape,
+                                                 {parts.scales}});
+  }
+  if (legal != group) {
+    const std::size_t last = parts.scales.shape.size() - 1;
+    MLXMILL_ASSIGN(parts.scales, tensors::repeat(parts.scales, last, group / legal));
+    MLXMILL_ASSIGN(biases, tensors::repeat(biases, last, group / legal));
+  }
+  const Scheme scheme{Mode::kAffine, parts.bits, static_cast<int>(legal)};
+  const DType dtype = weight_type(parts.scales);
+  return tensors::packed_view(
+      std::move(name), Packed{scheme, std::move(codes), std::move(parts.scales), std::move(biases)},
+      dtype);
+}
+
+Result<TensorView> scaled_view(const TensorView& numbers, TensorView scales,
+                               std::optional<Block> block) {
+  const Error bad(Code::kInvalidInput,
+                  fmt::format("its scales {} {} fit no blocks of {} {}", dtype_name(scales.dtype),
+                              base::to_string(scales.shape), dtype_name(numbers.dtype),
+                              base::to_string(numbers.shape)));
+  const std::string where = fmt::format("tensor {}", base::quoted(numbers.name));
+  const bool scale_type = is_mlx_float(scales.dtype) || scales.dtype == DType::kF8E8M0;
+  const std::size_t rank = numbers.shape.size();
+  if (rank < 2 || scales.shape.size() > rank || !scale_type ||
+      base::element_count(scales.shape).value_or(0) == 0 ||
+      base::element_count(numbers.shape).value_or(0) == 0) {
+    return Error(bad).at(where);
+  }
+  MLXMILL_ASSIGN(scales, align_axes(scales, numbers.shape));
+  const auto found = block_of(numbers.shape, scales.shape, block);
+  std::uint64_t slices = 1;
+  std::uint64_t scale_slices = 1;
+  for (std::size_t k = 0; k + 2 < rank; ++k) {
+    slices *= static_cast<std::uint64_t>(numbers.shape[k]);
+    scale_slices *= static_cast<std::uint64_t>(scales.shape[k]);
+  }
+  if (!found || (scale_slices != 1 && scale_slices != slices)) return Error(bad).at(where);
+  return tensors::view_of(numbers.name, Computed{tensors::ScaleBlocks{found->first, found->second},
+                                                 DType::kBF16,
+                                                 numbers.shape,
+                                                 {numbers, scales}});
+}
+
+Result<TensorView> fp4_view(std::string name, TensorView bytes, TensorView scales,
+                            std::optional<TensorView> factor) {
+  const bool nvfp4 = scales.dtype == DType::kF8E4M3;
+  const std::int64_t group = nvfp4 ? 16 : 32;
+  const bool fits = (nvfp4 || scales.dtype == DType::kU8 || scales.dtype == DType::kF8E8M0) &&
+                    bytes.shape.size() >= 2 &&
+                    (bytes.dtype == DType::kU8 || bytes.dtype == DType::kI8) &&
+                    same_but_last(bytes.shape, scales.shape) && scales.shape.back() > 0 &&
+                    bytes.shape.back() * 2 == scales.shape.back() * group;
+  if (!fits) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("its FP4 codes {} {} and scales {} {} do not fit each other",
+                             dtype_name(bytes.dtype), base::to_string(bytes.shape),
+                             dtype_name(scales.dtype), base::to_string(scales.shape)))
+        .at(fmt::format("tensor {}", base::quoted(name)));
+  }
+  MLXMILL_ASSIGN(TensorView codes, tensors::bit_cast(bytes, DType::kU32));
+  MLXMILL_ASSIGN(TensorView scale_bytes, tensors::bit_cast(scales, DType::kU8));
+  const Scheme scheme = nvfp4 ? Scheme{Mode::kNvfp4, 4, 16} : Scheme{Mode::kMxfp4, 4, 32};
+  if (!factor) {
+    return tensors::packed_view(std::move(name),
+                                Packed{scheme, std::move(codes), std::move(scale_bytes), {}},
+                                DType::kBF16);
+  }
+  const auto n_factors = base::element_count(factor->shape).value_or(0);
+  const bool one_each = n_factors == 1 || (bytes.shape.size() == 3 &&
+                                           n_factors == static_cast<std::uint64_t>(bytes.shape[0]));
+  if (!one_each || factor->dtype != DType::kF32) return unfit(*factor, "one F32 for each tensor");
+  base::Shape shape = bytes.shape;
+  shape.back() *= 2;
+  return tensors::view_of(std::move(name),
+                          Computed{tensors::DecodePacked{scheme, true},
+                                   DType::kBF16,
+                                   std::move(shape),
+                                   {std::move(codes), std::move(scale_bytes), *std::move(factor)}});
+}
+
+Result<TensorView> mxfp8_view(TensorView numbers, TensorView exponents) {
+  const bool fits =
+      numbers.shape.size() >= 2 && numbers.shape.size() == exponents.shape.size() &&
+      numbers.shape.back() == exponents.shape.back() * 32 &&
+      exponents.shape[exponents.shape.size() - 2] > 0 &&
+      numbers.shape[numbers.shape.size() - 2] % exponents.shape[exponents.shape.size() - 2] == 0 &&
+      dtype_bytes(exponents.dtype) == 1 && dtype_bytes(numbers.dtype) == 1;
+  if (!fits) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("its exponents {} {} do not fit {} {}", dtype_name(exponents.dtype),
+                             base::to_string(exponents.shape), dtype_name(numbers.dtype),
+                             base::to_string(numbers.shape)))
+        .at(fmt::format("tensor {}", base::quoted(numbers.name)));
+  }
+  const std::size_t rows = numbers.shape.size() - 2;
+  const std::int64_t times = numbers.shape[rows] / exponents.shape[rows];
+  MLXMILL_ASSIGN(TensorView codes, tensors::bit_cast(numbers, DType::kU32));
+  MLXMILL_ASSIGN(TensorView scales, tensors::bit_cast(exponents, DType::kU8));
+  if (times > 1) {
+    MLXMILL_ASSIGN(scales, tensors::repeat(scales, rows, times));
+  }
+  return tensors::packed_view(
+      numbers.name, Packed{{Mode::kMxfp8, 8, 32}, std::move(codes), std::move(scales), {}},
+      DType::kBF16);
+}
+
+}  // namespace mlxmill::sources

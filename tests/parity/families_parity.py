@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Converts checkpoints made by mlx-lm's own model classes with mlx-lm and with mlxmill: everything must be equal.
+
+Runs in build/venv (tests/parity/requirements.txt). Exit status 77: the checkpoint that lends its tokenizer is missing.
+"""
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from mlx_lm.models import afm7
+
+import families
+import oracle
+
+NAMES = ("16-bit", "affine 4-bit g64", "affine 3-bit g32", "mxfp4", "mixed_3_6", "16-bit float16", "affine 4-bit float16")
+
+
+
+
+def twin_outcome(program, source, twin, configuration, work):
+    """mlx-lm's conversion of the twin beside ours of the source: the same model."""
+    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
+    theirs.parent.mkdir(parents=True)
+    oracle.quietly(oracle.convert, str(twin), str(theirs), **configuration.arguments)
+    result = oracle.mlxmill(program, source, ours, configuration.flags)
+    name = f"{configuration.name}, as its twin"
+    if result.returncode != 0:
+        return oracle.Outcome(name, "differs", "", (result.stderr.strip()[-400:],))
+    problems, tensors, _ = oracle.compare_folders(source, theirs, ours, configuration)
+    return oracle.Outcome(name, "differs" if problems else "equal", f"{tensors} tensors", tuple(problems))
+
+
+def refusal_outcome(program, source, configuration, work):
+    """mlx-lm writes a model that it cannot load itself: ours refuses."""
+    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
+    theirs.parent.mkdir(parents=True)
+    oracle.quietly(oracle.convert, str(source), str(theirs), **configuration.arguments)
+    result = oracle.mlxmill(program, source, ours, configuration.flags)
+    problems = [] if result.returncode == 5 and not ours.exists() else [f"exit status {result.returncode}"]
+    try:
+        oracle.quietly(oracle.load, str(theirs))
+        problems.append("mlx-lm loads its own output")
+    except ValueError:
+        pass
+    return oracle.Outcome(f"{configuration.name}, refused", "differs" if problems else "equal",
+                          "mlx-lm's output does not load", tuple(problems))
+
+
+def patched_outcome(program, source, configuration, work):
+    """afm7 -q: mlx-lm's FusedLinear does not take the mode that it is given. The codes are those it makes without."""
+    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
+    theirs.parent.mkdir(parents=True)
+    original = afm7.FusedLinear.to_quantized
+    afm7.FusedLinear.to_quantized = lambda self, group_size, bits, mode: original(self, group_size, bits)
+    try:
+        oracle.quietly(oracle.convert, str(source), str(theirs), **configuration.arguments)
+    finally:
+        afm7.FusedLinear.to_quantized = original
+    result = oracle.mlxmill(program, source, ours, configuration.flags)
+    name = f"{configuration.name}, repaired"
+    if result.returncode != 0:
+        return oracle.Outcome(name, "differs", "", (result.stderr.strip()[-400:],))
+    theirs, ours = oracle.read_folder(theirs)[0], oracle.read_folder(ours)[0]
+    problems = oracle.compare_tensors(theirs, ours)
+    return oracle.Outcome(name, "differs" if problems else "equal", f"{len(ours)} tensors", tuple(problems))
+
+
+def outcomes(program, name, folders, configuration, work):
+    source = folders[name]
+    if name in families.NO_RECIPES and configuration.name.startswith("mixed"):
+        return []
+    if name in families.NOT_TO_QUANTIZE and "-q" in configuration.flags:
+        return [refusal_outcome(program, source, configuration, work / name)]
+    if name in families.TWINS:
+        return [twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
+    if name in families.NO_FORWARD:
+        configuration = replace(configuration, logits=False)
+    result = oracle.run_configuration(program, source, configuration)
+    if name == "afm7" and configuration.name.startswith(("affine", "mixed")):
+        result.append(patched_outcome(program, source, configuration, work / name))
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("mlxmill", type=Path)
+    parser.add_argument("tokenizer", type=Path, help="folder of a checkpoint with a tokenizer of 512 words")
+    parser.add_argument("--only", default="", help="checkpoints whose name contains this")
+    arguments = parser.parse_args()
+    if not (arguments.tokenizer / "tokenizer.json").exists():
+        print(f"skipped: no tokenizer in {arguments.tokenizer}")
+        return oracle.SKIP
+    program = arguments.mlxmill.resolve()
+    with tempfile.TemporaryDirectory(prefix="mlxmill-families-") as name:
+        work = Path(name)
+        folders = families.make_all(arguments.tokenizer.resolve(), work / "sources")
+        return oracle.report(
+            (label, outcomes(program, label, folders, configuration, work)) for label in folders
+            if arguments.only in label for configuration in oracle.configurations() if configuration.name in NAMES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
