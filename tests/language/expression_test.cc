@@ -1,4 +1,4 @@
-#include "architectures/expression.h"
+#include "language/expression.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -6,7 +6,7 @@
 
 #include <limits>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -274,4 +274,4 @@ TEST(Expression, BoundsDepthAndSteps) {
 }
 
 }  // namespace
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

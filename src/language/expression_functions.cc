@@ -1,11 +1,11 @@
-#include "architectures/expression_functions.h"
+#include "language/expression_functions.h"
 
 #include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -153,4 +153,4 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   return extreme(arguments, false);
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language
