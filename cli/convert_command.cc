@@ -11,6 +11,7 @@
 #include "exit_code.h"
 #include "interrupt.h"
 #include "mlxmill/convert.h"
+#include "mlxmill/recipe.h"
 #include "mlxmill/simd.h"
 #include "progress_line.h"
 #include "terminal.h"
@@ -62,6 +63,8 @@ std::vector<Example> convert_examples() {
        "the exact plan: every tensor, every size; nothing is written"},
       {"mlxmill convert models/sample-llama --recipe mixed_3_6 -o sample-mixed",
        "3 bits, and 6 where it matters most"},
+      {"mlxmill convert models/sample-llama --recipe routers_8 --dry-run",
+       "which rule decides about each module; docs/RECIPES.md says how to write one"},
       {"mlxmill convert models/sample-llama --mode mxfp4 -o sample-mxfp4",
        "another number format: 4-bit floats"},
       {"mlxmill convert models/sample-llama -o sample-16bit", "16-bit MLX, nothing quantized"},
@@ -110,8 +113,9 @@ void add_quantize_flags(CLI::App* app, ConvertArgs& args) {
       ->group(group);
   add_choice(app, "--mode", args.mode, mode_names(), "number format of the codes (default: affine)")
       ->group(group);
-  add_choice(app, "--recipe", args.recipe, recipe_names(),
-             "bits by layer, as in mlx-lm: mixed_3_6 is 3 bits, and 6 where it matters most")
+  add_text(app, "--recipe", args.recipe, kRecipeValue,
+           "rules for which modules get which bits: a built-in one (mixed_3_6: 3 bits, and 6 where "
+           "it matters most; see mlxmill recipe list) or a file of yours")
       ->group(group);
   add_choice(app, "--codes", args.codes, {"mlx"},
              "how codes are chosen (default: mlx, the codes of libmlx's CPU backend)")
@@ -126,7 +130,7 @@ void add_quantize_flags(CLI::App* app, ConvertArgs& args) {
   add_integer(app, "--q-group-size", args.q_group_size, 1, kMostWeights, "as --group-size")
       ->group(theirs);
   add_choice(app, "--q-mode", args.q_mode, mode_names(), "as --mode")->group(theirs);
-  add_choice(app, "--quant-predicate", args.quant_predicate, recipe_names(), "as --recipe")
+  add_text(app, "--quant-predicate", args.quant_predicate, kRecipeValue, "as --recipe")
       ->group(theirs);
 }
 
@@ -172,6 +176,11 @@ Status set_quantization(const ConvertArgs& args, ConvertOptions& options) {
                  either(args.recipe, "--recipe", args.quant_predicate, "--quant-predicate"));
   if (mode) options.mode = mode_from_name(*mode).value_or(Mode::kAffine);
   options.recipe = recipe.value_or("");
+  // A wrong name is misuse, told before anything is read.
+  if (!options.recipe.empty() && !is_recipe_file(options.recipe)) {
+    const Result<std::string> known = read_recipe(options.recipe);
+    if (!known) return Error(known.error()).at("convert: --recipe");
+  }
   return {};
 }
 
@@ -217,7 +226,10 @@ std::string card_command(const ConvertOptions& options) {
       command += fmt::format(" --mode {}", mode_name(options.mode));
     if (options.bits) command += fmt::format(" --bits {}", *options.bits);
     if (options.group_size) command += fmt::format(" --group-size {}", *options.group_size);
-    if (!options.recipe.empty()) command += " --recipe " + options.recipe;
+    if (!options.recipe.empty()) {
+      const std::filesystem::path recipe = options.recipe;
+      command += " --recipe " + shell_quote(recipe.filename().string());
+    }
   }
   if (options.dtype) command += fmt::format(" --dtype {}", torch_dtype_name(*options.dtype));
   if (options.allow_non_finite) command += " --allow-non-finite";

@@ -1,7 +1,7 @@
 // What a declaration file tells about its family in a few words.
 #include <algorithm>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures::detail {

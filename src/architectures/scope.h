@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "architectures/expression.h"
+#include "architectures/language.h"
 #include "architectures/tensor_table.h"
 
 namespace mlxmill::architectures {

@@ -10,9 +10,11 @@
 
 #include "base/checked_math.h"
 #include "base/parallel.h"
+#include "convert/candidate.h"
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
 #include "convert/journal.h"
+#include "convert/open_recipe.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
 #include "convert/packed_modules.h"
@@ -182,10 +184,15 @@ Status Planner::decide() {
 }
 
 Status Planner::decide_modules() {
-  std::vector<std::string> paths;
-  for (const Module& module : layout_.modules) paths.push_back(module.path);
-  std::optional<quantize::Recipe> recipe;
-  if (scheme_ && !layout_.needs_quantization_config.empty()) {
+  if (!scheme_) {
+    for (const Module& module : layout_.modules) {
+      quantize::Decision decision;
+      if (!c_.options.dequantize) decision.scheme = quantized_before(module);
+      decisions_.emplace_back(module.path, std::move(decision));
+    }
+    return {};
+  }
+  if (!layout_.needs_quantization_config.empty()) {
     return Error(Code::kUnsupported,
                  fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
                              "nothing else in the model is quantized",
@@ -193,28 +200,23 @@ Status Planner::decide_modules() {
         .at("config.json: quantization_config")
         .hint("convert without --quantize");
   }
-  if (scheme_) {
-    MLXMILL_ASSIGN(recipe,
-                   quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
+  MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
+  std::vector<quantize::Candidate> candidates;
+  for (const Module& module : layout_.modules) candidates.push_back(candidate_of(module));
+  MLXMILL_ASSIGN(
+      quantize::AppliedRecipe applied,
+      quantize::apply_recipe(recipe ? &*recipe : nullptr, *scheme_, candidates, layout_.n_layers));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    decisions_.emplace_back(layout_.modules[i].path, std::move(applied.decisions[i]));
   }
-  for (const Module& module : layout_.modules) {
-    quantize::Decision decision;
-    if (recipe && !module.packed && architectures::is_quantizable(module.kind) &&
-        !module.tensors.empty() && is_mlx_float(module.tensors[0].dtype)) {
-      quantize::Candidate candidate;
-      candidate.path = module.path;
-      candidate.columns = module.tensors[0].shape.back();
-      if (module.rule) {
-        candidate.family_forbids = !module.rule->quantize;
-        candidate.family_bits = module.rule->bits;
-        candidate.family_group_size = module.rule->group_size;
-        candidate.family_affine = module.rule->affine;
-      }
-      decision = recipe->decide(candidate);
-    } else if (const std::optional<Scheme> again = quantized_before(module)) {
-      if (!recipe && !c_.options.dequantize) decision.scheme = again;
-    }
-    decisions_.emplace_back(module.path, std::move(decision));
+  for (std::size_t i = 0; i < applied.uses.size(); ++i) {
+    const quantize::RecipeRule& rule = recipe->rules[i];
+    c_.plan.rules.push_back({.where = recipe->where(rule),
+                             .match = rule.match_text(),
+                             .settings = rule.settings_text(),
+                             .optional = rule.optional,
+                             .modules = applied.uses[i].modules,
+                             .parameters = applied.uses[i].parameters});
   }
   return {};
 }
@@ -378,7 +380,5 @@ Result<Plan> plan_conversion(const ConvertOptions& options) {
   MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
   return std::move(conversion.plan);
 }
-
-std::vector<std::string> recipe_names() { return quantize::recipe_names(); }
 
 }  // namespace mlxmill

@@ -33,7 +33,7 @@ TEST(DeclarationParse, NamesFileAndLine) {
   EXPECT_EQ(parse_error(with_identity("layers = 2020-01-01")),
             "f.toml:3: a date or time has no meaning here");
   EXPECT_EQ(parse_error(with_identity("scope = \"\xce\x93\"")),
-            "f.toml:3: byte 0xce is not ASCII; expected a declaration in ASCII");
+            "f.toml:3: byte 0xce is not ASCII; expected ASCII");
   EXPECT_EQ(parse_error(with_identity("rules = 3")),
             "f.toml:3: rules must be written as [[rules]]");
 }

@@ -63,6 +63,7 @@ SEEDS = {
     "safetensors": ("tests/hostile/*/*.safetensors", header_input),
     "index": ("tests/hostile/*/*.index.json", Path.read_bytes),
     "config": ("tests/hostile/*/config.json", Path.read_bytes),
+    "recipe": ("src/quantize/recipes/*.toml", Path.read_bytes),
     "torch": ("tests/formats/torch/*.pt", Path.read_bytes),
     "pickle": ("tests/formats/torch/*.pt", pickle_input),
     "declaration": ("src/architectures/families/*.toml", Path.read_bytes),

@@ -1,4 +1,4 @@
-#include "architectures/expression_functions.h"
+#include "language/expression_functions.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -179,4 +179,4 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   return extreme(arguments, false);
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -7,13 +7,13 @@
 #include <optional>
 #include <span>
 
-#include "architectures/document.h"
-#include "architectures/expression.h"
-#include "architectures/expression_functions.h"
-#include "architectures/expression_tree.h"
 #include "base/decimal.h"
+#include "language/document.h"
+#include "language/expression.h"
+#include "language/expression_functions.h"
+#include "language/expression_tree.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using Tree = Expression::Tree;
@@ -353,4 +353,4 @@ std::vector<std::string> Expression::names() const {
   return result;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

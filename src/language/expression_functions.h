@@ -9,7 +9,7 @@
 
 #include "base/value.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 struct Function {
   std::string_view name;
@@ -32,4 +32,4 @@ struct FunctionError {
 std::variant<base::Value, FunctionError> call_function(std::string_view name,
                                                        std::span<const base::Value> arguments);
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

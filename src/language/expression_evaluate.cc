@@ -6,12 +6,12 @@
 #include <limits>
 #include <utility>
 
-#include "architectures/document.h"
-#include "architectures/expression.h"
-#include "architectures/expression_functions.h"
-#include "architectures/expression_tree.h"
+#include "language/document.h"
+#include "language/expression.h"
+#include "language/expression_functions.h"
+#include "language/expression_tree.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -59,7 +59,7 @@ class Evaluator {
     for (const std::string& part : tree_.nodes[node].path) {
       name += (name.empty() ? "" : ".") + part;
     }
-    return error(fmt::format("config.json has no {}", quoted(name)));
+    return error(environment_.missing(name));
   }
 
   Error error(std::string_view what) const {
@@ -346,6 +346,10 @@ class Evaluator {
 
 }  // namespace
 
+std::string Environment::missing(std::string_view name) const {
+  return fmt::format("config.json has no {}", quoted(name));
+}
+
 Result<Value> Expression::evaluate(const Environment& environment) const {
   MLXMILL_ASSIGN(const Operand result, Evaluator(*tree_, environment).value(tree_->root));
   return result.value();
@@ -363,4 +367,4 @@ Result<std::int64_t> Expression::integer(const Environment& environment) const {
   return evaluator.wrong_type(tree_->root, result.value(), "an integer");
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -1,4 +1,4 @@
-// Expressions over config.json: the sizes and conditions of a declaration.
+// Expressions: the sizes and conditions of declarations and recipes.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include "base/value.h"
 #include "mlxmill/result.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 /// Where an expression's names come from.
 class Environment {
@@ -40,7 +40,7 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
-  /// Whether the pattern (pattern.h) matches a tensor. Errors: kInvalidInput for a bad pattern.
+  /// Whether the pattern over names matches a tensor. Errors: kInvalidInput for a bad pattern.
   virtual Result<bool> any_tensor(std::string_view pattern) const = 0;
   /// Null when there is no such tensor.
   virtual const base::Shape* tensor_shape(std::string_view name) const = 0;
@@ -48,6 +48,8 @@ class Environment {
   virtual bool has_key(const std::vector<std::string>& path) const = 0;
   /// Takes steps from the budget; false when it is used up.
   virtual bool spend(std::int64_t steps) const = 0;
+  /// What an error says when a name that was needed is absent.
+  virtual std::string missing(std::string_view name) const;
 };
 
 /// A parsed expression. Threads: immutable; copies share the tree.
@@ -80,4 +82,4 @@ class Expression {
   std::shared_ptr<const Tree> tree_;
 };
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language
