@@ -409,10 +409,10 @@ MAKERS = [afm7, bitnet, bitnet_with_a_head, bitnet_with_a_plain_head, ternary_ll
           qwen3_5_tied, mlx_deepseek_with_kv_b, mlx_deepseek_decoded, llama, unknown_type]
 
 
-def make_all(base, work):
-    """Writes every checkpoint below `work`, with the tokenizer of `base`. Returns the folders by name."""
+def make_all(base, work, makers):
+    """Writes what every maker makes below `work`, with the tokenizer of `base`. Returns the folders by name."""
     result = {}
-    for maker in MAKERS:
+    for maker in makers:
         config, tensors = maker()
         write(work / maker.__name__, base, config, tensors)
         result[maker.__name__] = work / maker.__name__

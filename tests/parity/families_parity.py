@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlx_lm.models import afm7, bailing_moe, bailing_moe_linear
 
+import computed_families
 import families
 import oracle
 
@@ -32,19 +33,6 @@ def output_layer_kept():
     finally:
         for module, original in originals.items():
             module.Model.quant_predicate = original
-
-
-def twin_outcome(program, source, twin, configuration, work):
-    """mlx-lm's conversion of the twin beside ours of the source: the same model."""
-    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
-    theirs.parent.mkdir(parents=True)
-    oracle.quietly(oracle.convert, str(twin), str(theirs), **configuration.arguments)
-    result = oracle.mlxmill(program, source, ours, configuration.flags)
-    name = f"{configuration.name}, as its twin"
-    if result.returncode != 0:
-        return oracle.Outcome(name, "differs", "", (result.stderr.strip()[-400:],))
-    problems, tensors, _ = oracle.compare_folders(source, theirs, ours, configuration)
-    return oracle.Outcome(name, "differs" if problems else "equal", f"{tensors} tensors", tuple(problems))
 
 
 def refusal_outcome(program, source, configuration, work):
@@ -88,7 +76,7 @@ def packed_outcomes(program, source, decoded, configuration, work):
         return []
     back = replace(configuration, name="-d", flags=("-d",))
     return [oracle.convert_both(program, source, work / "kept", "kept", configuration, {}, ()),
-            twin_outcome(program, source, decoded, back, work)]
+            oracle.twin_outcome(program, source, decoded, back, work)]
 
 
 def outcomes(program, name, folders, configuration, work):
@@ -100,7 +88,7 @@ def outcomes(program, name, folders, configuration, work):
     if name in families.NOT_TO_QUANTIZE and "-q" in configuration.flags:
         return [refusal_outcome(program, source, configuration, work / name)]
     if name in families.TWINS:
-        return [twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
+        return [oracle.twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
     if name in families.NO_FORWARD:
         configuration = replace(configuration, logits=False)
     with output_layer_kept() if name in families.NORM_HEADS else contextlib.nullcontext():
@@ -122,7 +110,8 @@ def main():
     program = arguments.mlxmill.resolve()
     with tempfile.TemporaryDirectory(prefix="mlxmill-families-") as name:
         work = Path(name)
-        folders = families.make_all(arguments.tokenizer.resolve(), work / "sources")
+        folders = families.make_all(arguments.tokenizer.resolve(), work / "sources",
+                                   families.MAKERS + computed_families.MAKERS)
         return oracle.report(
             (label, outcomes(program, label, folders, configuration, work)) for label in folders
             if arguments.only in label for configuration in oracle.configurations() if configuration.name in NAMES)
