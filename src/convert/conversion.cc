@@ -202,12 +202,26 @@ Status Planner::decide_modules() {
   }
   MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
   std::vector<quantize::Candidate> candidates;
-  for (const Module& module : layout_.modules) candidates.push_back(candidate_of(module));
+  // As codes that are kept, those that MLX could not hold stay what they were, unless the wish is
+  // to quantize again.
+  const auto stays = [&](const Module& module) -> std::optional<Scheme> {
+    if (packed_ || c_.options.requantize) return std::nullopt;
+    return quantized_before(module);
+  };
+  for (const Module& module : layout_.modules) {
+    candidates.push_back(candidate_of(module));
+    if (stays(module)) candidates.back().quantizable = false;
+  }
   MLXMILL_ASSIGN(
       quantize::AppliedRecipe applied,
       quantize::apply_recipe(recipe ? &*recipe : nullptr, *scheme_, candidates, layout_.n_layers));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    decisions_.emplace_back(layout_.modules[i].path, std::move(applied.decisions[i]));
+    quantize::Decision decision = std::move(applied.decisions[i]);
+    if (const auto scheme = stays(layout_.modules[i])) {
+      decision = {};
+      decision.scheme = scheme;
+    }
+    decisions_.emplace_back(layout_.modules[i].path, std::move(decision));
   }
   for (std::size_t i = 0; i < applied.uses.size(); ++i) {
     const quantize::RecipeRule& rule = recipe->rules[i];
