@@ -145,8 +145,10 @@ class Builder {
         add(module, spec, "weight_scale", {1});
       } else if (module.packed) {
         add_packed(module, shape);
+        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
       } else if (has_codes) {
         add_codes(module, *weight, shape);
+        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
       } else {
         add(module, spec, parameter.name, shape);
       }
@@ -263,7 +265,6 @@ class Builder {
       }
       module.tensors.push_back(*biases);
     }
-    module.keep_dtype.assign(module.tensors.size(), false);
   }
 
   const detail::Program& program_;

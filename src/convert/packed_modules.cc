@@ -66,7 +66,7 @@ Module unpacked(const Module& module) {
   result.tensors.erase(result.tensors.begin(), result.tensors.begin() + n);
   result.keep_dtype.erase(result.keep_dtype.begin(), result.keep_dtype.begin() + n);
   result.tensors.insert(result.tensors.begin(), std::move(weight));
-  result.keep_dtype.insert(result.keep_dtype.begin(), false);
+  result.keep_dtype.insert(result.keep_dtype.begin(), module.keep_dtype[0]);
   result.packed = false;
   result.packed_scheme.reset();
   return result;
