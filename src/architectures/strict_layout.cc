@@ -40,7 +40,9 @@ class Builder {
         }
         for (const ModuleSpec& spec : block.modules) {
           const auto one = [&](const std::string& path) { return module(spec, path); };
-          MLXMILL_TRY(expand(spec.path, 0, prefix.empty() ? "" : prefix + ".", one));
+          MLXMILL_TRY(expand(spec.path, 0,
+                             prefix.empty() || spec.path.elements.empty() ? prefix : prefix + ".",
+                             one));
         }
         return {};
       };

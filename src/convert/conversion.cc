@@ -334,7 +334,11 @@ Status Planner::write_small_files() {
   // What describes the source's codes says nothing of floats.
   const bool stale = !source_.method.empty() && !source_.keeps_settings && quantization.is_null();
   if (stale) drop_quantization_config(config);
-  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize);
+  // A model that keeps its vision tower needs its config. Source: mlx_lm/utils.py save.
+  const bool sees = std::any_of(
+      layout_.modules.begin(), layout_.modules.end(),
+      [](const Module& module) { return module.path.starts_with("model.vision_tower."); });
+  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize, sees);
   std::vector<std::pair<std::string, std::string>> weight_map;
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {

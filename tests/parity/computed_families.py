@@ -148,7 +148,69 @@ def deepseek_v41_coded():
     return {"model_type": "deepseek_v41_text", **{k: v for k, v in config.items() if k != "model_type"}}, tensors
 
 
+def muse_spark(**more):
+    """In MLX's layout."""
+    text = {"hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+            "num_hidden_layers": 4, "vocab_size": 512, "rms_norm_eps": 1e-5, "post_norm_eps": 1e-5,
+            "rope_parameters": {"rope_theta": 10000.0}, "layer_rope_theta": [10000.0, 0, 10000.0, 10000.0],
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            "sliding_window": 8, "final_logit_softcapping": 30.0, "output_multiplier": 1.0, "num_local_experts": 4,
+            "num_experts_per_tok": 2, "moe_hidden_size": 64, "moe_intermediate_size": 64}
+    config = {"model_type": "muse_spark", "text_config": text, "torch_dtype": "bfloat16",
+              "audio_config": {"out_hidden_size": 128}, **more}
+    tensors = tensors_of(config)
+    return config, {name: tensor.astype(mx.float32) if name.endswith(("_alpha", "_beta")) else tensor
+                    for name, tensor in tensors.items()}
+
+
+def apart(tensor, head_dim):
+    """Neighbouring rows back to where transformers has them."""
+    return tensor.reshape(-1, head_dim // 2, 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
+
+
+def muse_spark_as_published(**more):
+    """Gates of all sizes, so that the exponential is tried over its range."""
+    config, tensors = muse_spark(**more)
+    named = {"model.audio_tower.conv.weight": mx.zeros((8, 8))}
+    zero_centred = ("input_layernorm.weight", "feedforward_layernorm.weight", "expert_norm.weight")
+    for index, (name, tensor) in enumerate(tensors.items()):
+        stem = name.rsplit(".", 2)[0]
+        if name.endswith(("_alpha", "_beta")):
+            layer, kind = name.rsplit(".", 1)
+            where = "attention" if "attn" in kind else "feedforward"
+            gate = mx.random.normal(tensor.shape, key=mx.random.key(index)) * mx.linspace(0, 12, tensor.size)
+            named[f"{layer}.post_{where}_residual_gate.gate"] = gate.astype(mx.bfloat16)
+        elif name.endswith("qkvg_proj.weight"):
+            q, k, v, gate = mx.split(tensor, [128, 192, 256])
+            named.update({f"{stem}.q_proj.weight": apart(q, 32), f"{stem}.k_proj.weight": apart(k, 32),
+                          f"{stem}.v_proj.weight": v, f"{stem}.gate_proj.weight": gate})
+        elif ".attn.qkv_proj." in name:
+            q, k, v = mx.split(tensor, 3)
+            part = name.rsplit(".", 1)[1]
+            named.update({f"{stem}.q_proj.{part}": apart(q, 16), f"{stem}.k_proj.{part}": apart(k, 16),
+                          f"{stem}.v_proj.{part}": v})
+        elif ".experts.gate_proj." in name:
+            named[f"{stem}.gate_up_proj"] = mx.concatenate([tensor, tensors[name.replace("gate_proj", "up_proj")]], 1)
+        elif ".experts.down_proj." in name:
+            named[f"{stem}.down_proj"] = tensor
+        elif name.endswith(zero_centred):
+            named[name] = tensor - 1
+        elif ".experts.up_proj." not in name:
+            named[name] = tensor
+    return config, {name: mx.contiguous(tensor) for name, tensor in named.items()}
+
+
+def muse_spark_with_vision():
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "patch_size": 4, "pos_emb_height": 4, "pos_emb_width": 4}
+    return muse_spark_as_published(vision_config=vision)
+
+
+# The recipes stop at a position_embedding_table.
+NO_RECIPES = {"muse_spark_with_vision"}
+# The model computes with Metal kernels only.
+NO_FORWARD = {"muse_spark", "muse_spark_as_published", "muse_spark_with_vision"}
 # A recipe makes mlx-lm quantize what it then multiplies by as if it were not.
 BROKEN_BY_RECIPES = {"kimi_k3", "kimi_k3_as_published", "kimi_k3_mxfp4"}
 MAKERS = [kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4, deepseek_v41,
-          deepseek_v41_as_published, deepseek_v41_coded]
+          deepseek_v41_as_published, deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision]

@@ -93,7 +93,7 @@ def packed_outcomes(program, source, decoded, configuration, work):
 
 def outcomes(program, name, folders, configuration, work):
     source = folders[name]
-    if name in families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
+    if name in computed_families.NO_RECIPES | families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
         return []
     if name in families.PACKED:
         return packed_outcomes(program, source, folders[families.PACKED[name]], configuration, work / name)
@@ -103,7 +103,7 @@ def outcomes(program, name, folders, configuration, work):
         return [oracle.twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
     if name in computed_families.BROKEN_BY_RECIPES and configuration.name.startswith("mixed"):
         return [loads_outcome(program, source, configuration, work / name)]
-    if name in families.NO_FORWARD:
+    if name in families.NO_FORWARD | computed_families.NO_FORWARD:
         configuration = replace(configuration, logits=False)
     with output_layer_kept() if name in families.NORM_HEADS else contextlib.nullcontext():
         result = oracle.run_configuration(program, source, configuration)
