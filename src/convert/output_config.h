@@ -17,6 +17,9 @@ namespace mlxmill::convert {
 base::Value quantization_value(
     const Scheme& scheme, const std::vector<std::pair<std::string, quantize::Decision>>& decisions);
 
+/// The entry of a decision that has its own, as mlx-lm writes what a predicate gave.
+base::Value own_entry(const quantize::Decision& decision);
+
 /// The output's config: `_name_or_path` and `vision_config` removed, `quantization` set (or removed
 /// when `quantization` is null and `drop_quantization`), mirrored as `quantization_config`,
 /// top-level keys sorted. Source: mlx_lm/utils.py save_config, quantize_model.
