@@ -1,7 +1,7 @@
-# embed_families(TARGET FOLDER)
+# embed_families(ROOM)
 #
-# Compiles the declaration files FOLDER/*.toml into TARGET: they become the raw strings behind
-# src/architectures/built_in.h. This file is also the script that writes them (cmake -P).
+# Compiles the declaration files src/ROOM/families/*.toml into the room: they become the raw strings behind
+# src/ROOM/built_in.h. This file is also the script that writes them (cmake -P).
 if(CMAKE_SCRIPT_MODE_FILE)
   file(GLOB files ${FOLDER}/*.toml)
   list(SORT files)
@@ -13,10 +13,10 @@ if(CMAKE_SCRIPT_MODE_FILE)
     string(APPEND entries "    {\"${name}\", R\"__toml__(${text})__toml__\"},\n")
     math(EXPR count "${count} + 1")
   endforeach()
-  file(WRITE ${OUTPUT} "// Made by cmake/Embed.cmake from src/architectures/families.
-#include \"architectures/built_in.h\"
+  file(WRITE ${OUTPUT} "// Made by cmake/Embed.cmake from src/${ROOM}/families.
+#include \"${ROOM}/built_in.h\"
 
-namespace mlxmill::architectures {
+namespace mlxmill::${ROOM} {
 
 std::span<const BuiltInFile> built_in_files() {
   static constexpr BuiltInFile kFiles[] = {
@@ -24,21 +24,22 @@ ${entries}  };
   return kFiles;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::${ROOM}
 ")
   return()
 endif()
 
 set(MLXMILL_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 
-function(embed_families target folder)
-  set(output ${CMAKE_CURRENT_BINARY_DIR}/families.cc)
+function(embed_families room)
+  set(folder ${CMAKE_CURRENT_SOURCE_DIR}/src/${room}/families)
+  set(output ${CMAKE_CURRENT_BINARY_DIR}/${room}_families.cc)
   file(GLOB files CONFIGURE_DEPENDS ${folder}/*.toml)
   add_custom_command(
     OUTPUT ${output}
-    COMMAND ${CMAKE_COMMAND} -DFOLDER=${folder} -DOUTPUT=${output} -P ${MLXMILL_EMBED_SCRIPT}
+    COMMAND ${CMAKE_COMMAND} -DROOM=${room} -DFOLDER=${folder} -DOUTPUT=${output} -P ${MLXMILL_EMBED_SCRIPT}
     DEPENDS ${files} ${MLXMILL_EMBED_SCRIPT}
-    COMMENT "Embedding the model families"
+    COMMENT "Embedding the model families of ${room}"
     VERBATIM)
-  target_sources(${target} PRIVATE ${output})
+  target_sources(mlxmill_${room} PRIVATE ${output})
 endfunction()

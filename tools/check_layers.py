@@ -17,6 +17,7 @@ ROOMS = {
     "streaming": {"tensors", "io", "kernels", "base"},
     "sources": {"formats", "tensors", "io", "base"},
     "architectures": {"tensors", "base"},
+    "gguf": {"formats", "architectures", "tensors", "io", "base"},
     "convert": {"sources", "streaming", "formats", "quantize", "architectures", "tensors", "io", "kernels", "base"},
     "report": {"sources", "formats", "architectures", "tensors", "io", "base"},
 }
