@@ -18,7 +18,8 @@ ROOMS = {
     "streaming": {"tensors", "io", "kernels", "base"},
     "sources": {"formats", "tensors", "kernels", "io", "base"},
     "architectures": {"tensors", "language", "base"},
-    "convert": {"sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
+    "gguf": {"formats", "architectures", "tensors", "language", "io", "base"},
+    "convert": {"gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
     "report": {"sources", "kernels", "formats", "architectures", "tensors", "language", "io", "base"},
 }

@@ -101,4 +101,22 @@ Result<Layout> Declaration::apply(const base::Value& config,
   return layout;
 }
 
+Result<std::vector<ConfigEdit>> Declaration::edits(const base::Value& config,
+                                                   std::span<const TensorView> tensors) const {
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
+  const Scope scope(*program_, config, table);
+  MLXMILL_TRY(check_config(*program_, scope));
+  return config_edits(*program_, scope);
+}
+
+Result<std::vector<TensorView>> Declaration::rewrite(const base::Value& config,
+                                                     std::span<const TensorView> tensors) const {
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
+  Scope scope(*program_, config, table);
+  std::vector<Dropped> dropped;
+  Work work{table, scope, dropped};
+  for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
+  return table.views();
+}
+
 }  // namespace mlxmill::architectures

@@ -121,6 +121,14 @@ class Declaration {
   /// The same for tensors that something was done to already.
   Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors) const;
 
+  /// What [config] comes to for these tensors, when required keys are there and the checks hold.
+  /// Errors: kInvalidInput, kUnsupported.
+  Result<std::vector<ConfigEdit>> edits(const base::Value& config,
+                                        std::span<const TensorView> tensors) const;
+  /// The tensors after [[rules]], whatever [[modules]] says. Errors: those of the rules.
+  Result<std::vector<TensorView>> rewrite(const base::Value& config,
+                                          std::span<const TensorView> tensors) const;
+
   /// The place of the family among those that may serve a model_type no file names; empty when it
   /// may not serve any, or not one with this config.
   std::optional<std::int64_t> stand_in_order(const base::Value& config) const;

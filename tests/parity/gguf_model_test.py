@@ -1,0 +1,418 @@
+"""GGUF files of tiny models, written as llama.cpp's converter does, against stock mlx-lm on the original checkpoint.
+
+    gguf_model_test.py ORACLE CHECKPOINTS [NAME...]
+
+For every architecture: the checkpoint's tensors under the names of the gguf package, with the converter's changes to
+values and with its metadata. ORACLE must give back the tensors that mlx-lm's own sanitize makes of the original, every
+number equal, and a config.json from which mlx-lm reads the same arguments.
+"""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import gguf
+import mlx.core as mx
+import numpy as np
+from mlx_lm.utils import _get_classes
+
+BF16, F16 = gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.F16
+
+# Checkpoint: architecture, then what differs on purpose: arguments that a GGUF file cannot hold.
+CASES = {
+    "llama": ("llama", ()),
+    "llama_fp16": ("llama", ()),
+    "llama_tied_bias": ("llama", ()),
+    "llama_linear_rope": ("llama", ()),
+    "mistral": ("llama", ("model_type",)),
+    "mixtral*": ("llama", ()),
+    "qwen2": ("qwen2", ()),
+    "qwen2_untied": ("qwen2", ()),
+    "qwen2_moe*": ("qwen2moe", ()),
+    "qwen3": ("qwen3", ()),
+    "qwen3_moe": ("qwen3moe", ()),
+    "gemma": ("gemma", ()),
+    "gemma2*": ("gemma2", ()),
+    "gemma3_text": ("gemma3", ("final_logit_softcapping", "attn_logit_softcapping")),
+    "phi3": ("phi3", ()),
+    "phi3_long*": ("phi3", ()),
+    "gpt2": ("gpt2", ()),
+    "starcoder2": ("starcoder2", ()),
+    "phi*": ("phi2", ()),
+    "stablelm": ("stablelm", ()),
+    "stablelm_qk*": ("stablelm", ()),
+    "cohere": ("command-r", ()),
+    "cohere2": ("cohere2", ()),
+    "olmo2*": ("olmo2", ()),
+    "olmo3": ("olmo2", ("layer_types",)),
+    "granite": ("granite", ()),
+    "granitemoe*": ("granitemoe", ()),
+    "glm4": ("glm4", ()),
+    "glm4_moe": ("glm4moe", ()),
+    "nemotron": ("nemotron", ()),
+    "exaone4": ("exaone4", ()),
+    "smollm3*": ("smollm3", ()),
+    "seed_oss*": ("seed_oss", ()),
+    "gpt_oss": ("gpt-oss", ("layer_types",)),
+    "deepseek_v2": ("deepseek2", ()),
+    "deepseek_v3": ("deepseek2", ()),
+}
+
+# Checkpoints that are made here, by building mlx-lm's model with these arguments and other weights.
+BASE = {"vocab_size": 512, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "max_position_embeddings": 512, "rope_theta": 10000.0,
+        "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2}
+MADE = {
+    "mixtral*": {**BASE, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5},
+    "qwen2_moe*": {**BASE, "model_type": "qwen2_moe", "num_experts": 4, "num_experts_per_tok": 2,
+                   "moe_intermediate_size": 64, "shared_expert_intermediate_size": 96},
+    "gemma2*": {**BASE, "model_type": "gemma2", "head_dim": 64, "query_pre_attn_scalar": 64, "tie_word_embeddings": True,
+                "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+    "phi3_long*": {**BASE, "model_type": "phi3", "partial_rotary_factor": 0.75, "original_max_position_embeddings": 64,
+                   "rope_scaling": {"type": "longrope", "rope_type": "longrope",
+                                    "long_factor": [1.0800000429153442 + k for k in range(12)],
+                                    "short_factor": [1.0 + k / 16 for k in range(12)]}},
+    "phi*": {**BASE, "model_type": "phi", "partial_rotary_factor": 0.5, "layer_norm_eps": 1e-5},
+    "stablelm_qk*": {**BASE, "model_type": "stablelm", "partial_rotary_factor": 0.25, "layer_norm_eps": 1e-5,
+                     "qk_layernorm": True, "use_qkv_bias": False, "use_parallel_residual": True, "layer_norm_bias": False},
+    "olmo2*": {**BASE, "model_type": "olmo2", "head_dim": 32},
+    "granitemoe*": {**BASE, "model_type": "granitemoe", "num_local_experts": 4, "num_experts_per_tok": 2,
+                    "embedding_multiplier": 12.0, "logits_scaling": 8.0, "residual_multiplier": 0.22,
+                    "attention_multiplier": 0.125, "attention_bias": False, "tie_word_embeddings": True},
+    "smollm3*": {**BASE, "model_type": "smollm3", "num_hidden_layers": 4, "tie_word_embeddings": True},
+    "seed_oss*": {**BASE, "model_type": "seed_oss", "head_dim": 32, "attention_bias": True, "attention_out_bias": False},
+}
+
+# Names that MLX's modules have where the checkpoint of the model had others.
+BACK = [("model.wte", "wte"), ("model.wpe", "wpe"), ("model.ln_f", "ln_f"), ("model.h.", "h."),
+        (".switch_mlp.gate_proj", ".experts.gate_proj"),
+        (".switch_mlp.up_proj", ".experts.up_proj"), (".switch_mlp.down_proj", ".experts.down_proj"),
+        ("block_sparse_moe.experts.gate_proj", "block_sparse_moe.experts.w1"),
+        ("block_sparse_moe.experts.up_proj", "block_sparse_moe.experts.w3"),
+        ("block_sparse_moe.experts.down_proj", "block_sparse_moe.experts.w2")]
+
+
+def numbers(array):
+    return np.array(array.astype(mx.float32))
+
+
+def original(folder, name):
+    """config.json and mlx-lm's weights of a checkpoint: what its sanitize makes of the files."""
+    if name in MADE:
+        config = MADE[name]
+        model_class, args_class = _get_classes(config)
+        model = model_class(args_class.from_dict(config))
+        from mlx.utils import tree_flatten
+        mx.random.seed(7)
+        weights = {k: (mx.random.normal(v.shape) * 0.3 + 0.1).astype(mx.bfloat16)
+                   for k, v in tree_flatten(model.parameters())}
+        return config, weights
+    config = json.loads((folder / name / "config.json").read_text())
+    weights = {}
+    for file in sorted((folder / name).glob("*.safetensors")):
+        weights.update(mx.load(str(file)))
+    if name == "gpt_oss":
+        # Experts come as MXFP4: blocks of 32 numbers, low nibble first.
+        for key in [k for k in weights if k.endswith("_blocks")]:
+            stem = key.removesuffix("_blocks")
+            codes, scales = weights.pop(key), weights.pop(stem + "_scales")
+            dense = mx.dequantize(codes.view(mx.uint32).flatten(-2), scales, group_size=32, bits=4, mode="mxfp4")
+            weights[stem] = dense.astype(mx.bfloat16).swapaxes(-1, -2)
+        config.pop("quantization_config")
+    model_class, args_class = _get_classes(config)
+    if name == "gpt_oss":
+        out = {}
+        for k, v in weights.items():
+            if "gate_up_proj" in k:
+                bias = k.endswith("_bias")
+                if not bias:
+                    v = v.swapaxes(-1, -2)
+                for part, rows in (("gate_proj", v[:, ::2]), ("up_proj", v[:, 1::2])):
+                    out[k.replace("gate_up_proj_bias" if bias else "gate_up_proj", part) + (".bias" if bias else ".weight")] = rows
+            elif k.endswith("down_proj"):
+                out[k + ".weight"] = v.swapaxes(-1, -2)
+            elif k.endswith("down_proj_bias"):
+                out[k.removesuffix("_bias") + ".bias"] = v
+            else:
+                out[k] = v
+        return config, out
+    model = model_class(args_class.from_dict(config))
+    if hasattr(model, "sanitize"):
+        weights = model.sanitize(weights)
+    return config, weights
+
+
+def permuted(weights, n_heads):
+    """Rows as llama.cpp's RoPE wants them."""
+    return (weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:])
+            .swapaxes(1, 2).reshape(weights.shape))
+
+
+def gguf_tensors(arch, config, weights):
+    """Name and numbers of every tensor of the file."""
+    arch_id = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == arch)
+    names = gguf.get_tensor_name_map(arch_id, config.get("num_hidden_layers") or config["n_layer"])
+    heads = config.get("num_attention_heads") or config["n_head"]
+    kv = config.get("num_key_value_heads", heads)
+    out = {}
+    for name, value in weights.items():
+        value = numbers(value)
+        if name.endswith("embed_q.weight"):  # [heads, rank, nope]
+            out[name.replace("model.layers", "blk").replace("self_attn.embed_q", "attn_k_b")] = value
+            continue
+        if name.endswith("unembed_out.weight"):
+            out[name.replace("model.layers", "blk").replace("self_attn.unembed_out", "attn_v_b")] = value
+            continue
+        if name.endswith("kv_b_proj.weight") and config["model_type"] == "deepseek_v2":
+            stem = name.replace("model.layers", "blk").replace("self_attn.kv_b_proj.weight", "")
+            rows = value.reshape(heads, -1, value.shape[-1])
+            nope = config["qk_nope_head_dim"]
+            out[stem + "attn_k_b.weight"] = rows[:, :nope].swapaxes(1, 2)
+            out[stem + "attn_v_b.weight"] = rows[:, nope:]
+            continue
+        for ours, theirs in BACK:
+            name = name.replace(ours, theirs)
+        if "_layernorm.norms." in name:
+            stem, _, head = name.removesuffix(".weight").rpartition(".norms.")
+            name = stem + ".weight"
+            out.setdefault(("stack", name), {})[int(head)] = value
+            continue
+        name = name.replace("e_score_correction_bias", "e_score_correction.bias")
+        if arch == "gpt-oss":
+            name = name.replace("self_attn.sinks", "self_attn.sinks.weight")
+        mapped = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if mapped is None:
+            raise SystemExit(f"{arch}: the gguf package has no name for {name} {value.shape}")
+        out[mapped] = value
+    for key in [k for k in out if isinstance(k, tuple)]:
+        stacked = out.pop(key)
+        name = names.get_name(key[1], try_suffixes=(".weight", ".bias"))
+        out[name] = np.stack([stacked[i] for i in range(len(stacked))])
+    if arch in ("llama", "granite", "granitemoe", "smollm3"):
+        for name in out:
+            if ".attn_q." in name:
+                out[name] = permuted(out[name], heads)
+            if ".attn_k." in name:
+                out[name] = permuted(out[name], kv)
+    if arch in ("gemma", "gemma2", "gemma3", "nemotron"):
+        out = {k: v + np.float32(1) if k.endswith("norm.weight") else v for k, v in out.items()}
+    return out
+
+
+def llama3_factors(config):
+    """As the converter computes them, in F32."""
+    scaling = config["rope_scaling"]
+    dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    freqs = (1.0 / (np.float32(config["rope_theta"]) ** (np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))))
+    old, low, high = scaling["original_max_position_embeddings"], scaling["low_freq_factor"], scaling["high_freq_factor"]
+    result = []
+    for freq in freqs:
+        wave = 2 * math.pi / float(freq)
+        if wave < old / high:
+            result.append(1)
+        elif wave > old / low:
+            result.append(scaling["factor"])
+        else:
+            smooth = (old / wave - low) / (high - low)
+            result.append(1 / ((1 - smooth) / scaling["factor"] + smooth))
+    return np.array(result, dtype=np.float32)
+
+
+def write_metadata(writer, arch, config, name):
+    get = config.get
+    heads = get("num_attention_heads") or config["n_head"]
+    hidden = get("hidden_size") or config["n_embd"]
+    head_dim = get("head_dim") or hidden // heads
+    writer.add_block_count(get("num_hidden_layers") or config["n_layer"])
+    writer.add_context_length(get("max_position_embeddings") or config["n_ctx"])
+    writer.add_embedding_length(hidden)
+    writer.add_feed_forward_length(get("intermediate_size") or 4 * hidden)
+    writer.add_head_count(heads)
+    if arch not in ("gpt2",):
+        writer.add_head_count_kv(1 if arch == "deepseek2" else get("num_key_value_heads", heads))
+    for key in ("rms_norm_eps",):
+        if get(key):
+            writer.add_layer_norm_rms_eps(config[key])
+    for key in ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"):
+        if get(key):
+            writer.add_layer_norm_eps(config[key])
+    if get("rope_theta") and name != "qwen2":  # old files leave it out when it is 10000
+        writer.add_rope_freq_base(config["rope_theta"])
+    elif name == "qwen2":
+        assert config["rope_theta"] in (10000.0, 1000000.0)
+        if config["rope_theta"] != 10000.0:
+            writer.add_rope_freq_base(config["rope_theta"])
+    if arch == "deepseek2":
+        writer.add_key_length(config["kv_lora_rank"] + config["qk_rope_head_dim"])
+        writer.add_value_length(config["kv_lora_rank"])
+        writer.add_key_length_mla(config["qk_nope_head_dim"] + config["qk_rope_head_dim"])
+        writer.add_value_length_mla(config["v_head_dim"])
+        writer.add_kv_lora_rank(config["kv_lora_rank"])
+        if get("q_lora_rank"):
+            writer.add_q_lora_rank(config["q_lora_rank"])
+        writer.add_rope_dimension_count(config["qk_rope_head_dim"])
+    elif arch not in ("gpt2", "phi3", "phi2"):
+        if get("head_dim"):
+            writer.add_key_length(head_dim)
+            writer.add_value_length(head_dim)
+        writer.add_rope_dimension_count(int(head_dim * get("partial_rotary_factor", 1.0)))
+    elif arch != "gpt2":
+        writer.add_rope_dimension_count(int(head_dim * get("partial_rotary_factor", 1.0)))
+    experts = get("num_local_experts") or get("num_experts") or get("n_routed_experts")
+    if experts:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+    if get("moe_intermediate_size") and arch != "qwen3moe":
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if get("shared_expert_intermediate_size"):
+        writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
+    if get("n_shared_experts"):
+        writer.add_expert_shared_count(config["n_shared_experts"])
+        writer.add_leading_dense_block_count(config["first_k_dense_replace"])
+        writer.add_expert_weights_scale(config["routed_scaling_factor"])
+        writer.add_expert_weights_norm(config["norm_topk_prob"])
+        writer.add_expert_group_count(config["n_group"])
+        writer.add_expert_group_used_count(config["topk_group"])
+        sigmoid = config.get("scoring_func") == "sigmoid" or arch == "glm4moe"
+        writer.add_expert_gating_func(
+            gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
+    if get("sliding_window") is not None or arch in ("gemma2",):
+        writer.add_sliding_window(get("sliding_window") or 4096)
+    elif arch == "phi3":
+        writer.add_sliding_window(0)
+    if arch == "gemma2":
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    if get("logit_scale") is not None:
+        writer.add_logit_scale(config["logit_scale"])
+    if get("logits_scaling"):
+        writer.add_logit_scale(config["logits_scaling"])
+        writer.add_attention_scale(config["attention_multiplier"])
+        writer.add_embedding_scale(config["embedding_multiplier"])
+        writer.add_residual_scale(config["residual_multiplier"])
+    if arch == "stablelm":
+        writer.add_parallel_residual(config["use_parallel_residual"])
+    scaling = get("rope_scaling") or {}
+    kind = scaling.get("rope_type") or scaling.get("type")
+    if kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+        writer.add_rope_scaling_factor(scaling["factor"])
+    if kind == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+        if scaling.get("mscale_all_dim"):
+            writer.add_rope_scaling_yarn_log_mul(0.1 * scaling["mscale_all_dim"])
+    if arch == "phi3":
+        writer.add_rope_scaling_orig_ctx_len(config["original_max_position_embeddings"])
+    writer.add_tokenizer_model("none")
+
+
+def write_gguf(path, arch, name, config, tensors):
+    writer = gguf.GGUFWriter(path, arch)
+    write_metadata(writer, arch, config, name)
+    scaling = config.get("rope_scaling") or {}
+    extra = {}
+    if scaling.get("rope_type") == "llama3":
+        extra["rope_freqs.weight"] = llama3_factors(config)
+    for part in ("long", "short"):
+        if f"{part}_factor" in scaling:
+            extra[f"rope_factors_{part}.weight"] = np.array(scaling[f"{part}_factor"], dtype=np.float32)
+    for key, value in {**extra, **tensors}.items():
+        value = np.ascontiguousarray(value, dtype=np.float32)
+        if value.ndim < 2 or not key.endswith(".weight") or key.endswith("_norm.weight"):
+            writer.add_tensor(key, value)
+        else:
+            kind = F16 if config.get("torch_dtype") == "float16" else BF16
+            writer.add_tensor(key, gguf.quants.quantize(value, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def imported(folder):
+    report = json.loads((folder / "tensors.json").read_text())
+    data = (folder / "tensors.bin").read_bytes()
+    out = {}
+    for t in report["tensors"]:
+        n = int(np.prod(t["shape"]))
+        if t["dtype"] == "F32":
+            value = np.frombuffer(data, np.float32, n, t["offset"])
+        elif t["dtype"] == "BF16":
+            value = (np.frombuffer(data, np.uint16, n, t["offset"]).astype(np.uint32) << 16).view(np.float32)
+        else:
+            value = np.frombuffer(data, np.float16, n, t["offset"]).astype(np.float32)
+        out[t["name"]] = value.reshape(t["shape"])
+    return out, report
+
+
+def same(a, b):
+    """Numbers of a config: a GGUF file holds them as F32."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        # type and rope_type are two names of one key.
+        return all(same(a.get(k), b.get(k)) for k in {*a, *b} - {"type", "rope_type"}) and (
+            (a.get("rope_type") or a.get("type")) == (b.get("rope_type") or b.get("type")))
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return np.float32(a) == np.float32(b) and (a == b or len(repr(b)) <= len(repr(a)))
+    return a == b
+
+
+def check(oracle, folder, name, arch, allowed):
+    problems = []
+    config, weights = original(folder, name)
+    with tempfile.TemporaryDirectory() as temp:
+        temp = Path(temp)
+        write_gguf(temp / "model.gguf", arch, name, config, gguf_tensors(arch, config, weights))
+        run = subprocess.run([oracle, temp / "model.gguf", temp], capture_output=True, text=True)
+        if run.returncode:
+            return [run.stderr.strip()], 0
+        got, _ = imported(temp)
+        got_config = json.loads((temp / "config.json").read_text())
+    for key in sorted({*weights} - {*got}):
+        problems.append(f"{key} is missing")
+    for key in sorted({*got} - {*weights}):
+        problems.append(f"{key} is new")
+    for key in {*got} & {*weights}:
+        expected = numbers(weights[key])
+        if got[key].shape != expected.shape:
+            problems.append(f"{key} is {got[key].shape}; expected {expected.shape}")
+        elif not np.array_equal(got[key], expected):
+            problems.append(f"{key} has {np.sum(got[key] != expected)} other numbers")
+    args = _get_classes(config)[1].from_dict(config)
+    got_args = _get_classes(got_config)[1].from_dict(got_config)
+    for field in dataclasses.fields(args):
+        a, b = getattr(args, field.name), getattr(got_args, field.name)
+        if field.name == "head_dim" and a is None:
+            a = config["hidden_size"] // config["num_attention_heads"]
+        if field.name not in allowed and not same(a, b):
+            problems.append(f"argument {field.name} is {b!r}; expected {a!r}")
+    return problems, len(got)
+
+
+def main():
+    oracle, folder = sys.argv[1], Path(sys.argv[2])
+    failed, n_tensors, n_models = 0, 0, 0
+    for name, (arch, allowed) in CASES.items():
+        if sys.argv[3:] and name not in sys.argv[3:]:
+            continue
+        if name not in MADE and not (folder / name / "config.json").exists():
+            print(f"{name}: SKIPPED, there is no such checkpoint")
+            continue
+        problems, n = check(oracle, folder, name, arch, allowed)
+        n_tensors += n
+        n_models += 1
+        print(f"{name} ({arch}): {'ok, ' + str(n) + ' tensors' if not problems else 'FAILED'}")
+        for problem in problems[:8]:
+            print("    " + problem)
+        failed += bool(problems)
+    print(f"{n_models} models, {n_tensors} tensors, {failed} failed")
+    return 77 if n_models == 0 else 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
