@@ -99,6 +99,14 @@ Result<Environment::Operand> Scope::name(const std::vector<std::string>& path) c
   return Operand();
 }
 
+Result<bool> Scope::any_tensor(std::string_view pattern) const {
+  MLXMILL_ASSIGN(const Pattern parsed, Pattern::parse(pattern));
+  for (const TensorView& view : tensors_.views()) {
+    if (parsed.match(view.name)) return true;
+  }
+  return false;
+}
+
 const base::Shape* Scope::tensor_shape(std::string_view name) const {
   const TensorView* view = tensors_.find(name);
   return view ? &view->shape : nullptr;

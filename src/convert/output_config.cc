@@ -9,13 +9,16 @@ namespace mlxmill::convert {
 using base::Object;
 using base::Value;
 
-Value own_entry(const quantize::Decision& decision) {
+Value module_entry(const quantize::Decision& decision) {
+  const bool full = !decision.own_entry;
   Object entry;
-  if (decision.entry_has_group_size) {
+  if (full || decision.entry_has_group_size) {
     entry.push_back({"group_size", Value(decision.scheme->group_size)});
   }
-  if (decision.entry_has_bits) entry.push_back({"bits", Value(decision.scheme->bits)});
-  if (decision.entry_has_mode) entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
+  if (full || decision.entry_has_bits) entry.push_back({"bits", Value(decision.scheme->bits)});
+  if (full || decision.entry_has_mode) {
+    entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
+  }
   return Value(std::move(entry));
 }
 
@@ -26,7 +29,7 @@ Value quantization_value(const Scheme& scheme,
                 {"mode", Value(mode_name(scheme.mode))}};
   for (const auto& [path, decision] : decisions) {
     if (!decision.own_entry || !decision.scheme) continue;
-    object.push_back({path, own_entry(decision)});
+    object.push_back({path, module_entry(decision)});
   }
   return Value(std::move(object));
 }

@@ -12,13 +12,14 @@
 
 namespace mlxmill::convert {
 
+/// What `quantization` says of one module: what its predicate gave, or all of its scheme. Requires
+/// a scheme.
+base::Value module_entry(const quantize::Decision& decision);
+
 /// The `quantization` object: the run's scheme, then one entry for every module whose decision has
 /// its own.
 base::Value quantization_value(
     const Scheme& scheme, const std::vector<std::pair<std::string, quantize::Decision>>& decisions);
-
-/// The entry of a decision that has its own, as mlx-lm writes what a predicate gave.
-base::Value own_entry(const quantize::Decision& decision);
 
 /// The output's config: `_name_or_path` and `vision_config` removed, `quantization` set (or removed
 /// when `quantization` is null and `drop_quantization`), mirrored as `quantization_config`,

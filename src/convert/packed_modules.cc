@@ -105,7 +105,7 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
       if (modules[i].packed_scheme != common)
         result.set(path, full_entry(*modules[i].packed_scheme));
     } else if (decision.scheme && (run || decision.scheme != common)) {
-      result.set(path, decision.own_entry ? own_entry(decision) : full_entry(*decision.scheme));
+      result.set(path, module_entry(decision));
     }
   }
   return result;

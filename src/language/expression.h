@@ -40,6 +40,11 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
+  /// Whether the pattern over names matches a tensor. Errors: kInvalidInput for a bad pattern.
+  virtual Result<bool> any_tensor(std::string_view pattern) const {
+    static_cast<void>(pattern);
+    return Error(Code::kInvalidInput, "any() has no meaning here");
+  }
   /// Null when there is no such tensor.
   virtual const base::Shape* tensor_shape(std::string_view name) const = 0;
   /// Whether config.json itself has the key, null or not.

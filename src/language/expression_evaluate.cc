@@ -147,10 +147,15 @@ class Evaluator {
       MLXMILL_ASSIGN(const Operand operand, value(argument));
       arguments.push_back(operand.value());
     }
-    if (function == "has" || function == "shape_of") {
+    if (function == "has" || function == "any" || function == "shape_of") {
       const std::string* tensor = arguments[0].as_string();
       if (!tensor) return wrong_type(node.operands[0], arguments[0], "a string");
       if (function == "has") return Operand(Value(environment_.has_tensor(*tensor)));
+      if (function == "any") {
+        const auto found = environment_.any_tensor(*tensor);
+        if (!found) return error(found.error().what());
+        return Operand(Value(*found));
+      }
       return shape_of(*tensor);
     }
     auto result = call_function(function, arguments);

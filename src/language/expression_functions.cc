@@ -1,5 +1,6 @@
 #include "language/expression_functions.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -16,6 +17,7 @@ constexpr std::size_t kMany = 16;
 
 constexpr Function kFunctions[] = {
     {"has", 1, 1, "has(tensor)"},
+    {"any", 1, 1, "any(pattern)"},
     {"shape_of", 1, 1, "shape_of(tensor)"},
     {"given", 1, 1, "given(key)", true},
     {"len", 1, 1, "len(x)"},
@@ -24,6 +26,7 @@ constexpr Function kFunctions[] = {
     {"numbers", 1, 1, "numbers(text)"},
     {"int", 1, 1, "int(x)"},
     {"round", 1, 2, "round(x, digits)"},
+    {"cast", 2, 2, "cast(x, dtype)"},
     {"min", 1, kMany, "min(x, ...)"},
     {"max", 1, kMany, "max(x, ...)"},
 };
@@ -137,6 +140,28 @@ Called truncated(Arguments arguments) {
   return integer_of(std::trunc(*x));
 }
 
+/// Half to even to `digits` binary digits, of which none is worth less than 2^least.
+double round_binary(double x, int digits, int least) {
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1, std::max(exponent - digits, least));
+  return std::nearbyint(x / unit) * unit;
+}
+
+/// A number as an array of that type holds it. mlx goes through float32.
+Called cast(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !std::isfinite(*x)) return FunctionError{0, "a finite number"};
+  const std::string* type = arguments[1].as_string();
+  const double single = round_binary(*x, 24, -149);
+  if (type && *type == "F32" && std::abs(single) < 0x1p128) return Value(single);
+  const double half = round_binary(single, 11, -24);
+  if (type && *type == "F16" && std::abs(half) < 0x1p16) return Value(half);
+  const double brain = round_binary(single, 8, -133);
+  if (type && *type == "BF16" && std::abs(brain) < 0x1p128) return Value(brain);
+  return FunctionError{1, "'F32', 'F16' or 'BF16', with room for the number"};
+}
+
 }  // namespace
 
 std::span<const Function> functions() { return kFunctions; }
@@ -149,6 +174,7 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "numbers") return numbers(arguments);
   if (name == "int") return truncated(arguments);
   if (name == "round") return rounded(arguments);
+  if (name == "cast") return cast(arguments);
   if (name == "min") return extreme(arguments, true);
   return extreme(arguments, false);
 }

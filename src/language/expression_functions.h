@@ -19,7 +19,7 @@ struct Function {
   bool takes_name = false;  ///< its argument is a key, not that key's value
 };
 
-/// All functions, those that need an environment (`has`, `shape_of`, `given`) included.
+/// All functions, those that need an environment (`has`, `any`, `shape_of`, `given`) included.
 std::span<const Function> functions();
 
 struct FunctionError {

@@ -39,6 +39,10 @@ class Config final : public Environment {
     return Operand(at);
   }
   bool has_tensor(std::string_view tensor) const override { return tensor == "lm_head.weight"; }
+  Result<bool> any_tensor(std::string_view pattern) const override {
+    if (pattern == "{") return Error(Code::kInvalidInput, "a brace without its partner");
+    return pattern == "{*}.weight";
+  }
   const base::Shape* tensor_shape(std::string_view tensor) const override {
     static const base::Shape kShape{8, 1, 4};
     return has_tensor(tensor) ? &kShape : nullptr;
@@ -171,6 +175,9 @@ TEST(Expression, SeesShapesOfTensors) {
   EXPECT_EQ(value("shape_of('x') ?? 'none'"), "none");
   EXPECT_EQ(value("shape_of('x')[0]"),
             "f.toml:7: in \"shape_of('x')[0]\": there is no such tensor");
+  EXPECT_EQ(value("any('{*}.weight')"), "true");
+  EXPECT_EQ(value("any('{*}.bias')"), "false");
+  EXPECT_THAT(value("any('{')"), testing::HasSubstr("brace without its partner"));
   EXPECT_EQ(value("shape_of(1)"),
             "f.toml:7: in \"shape_of(1)\": 1 is an integer; expected a string");
 }
@@ -205,6 +212,16 @@ TEST(Expression, RoundsAsPython) {
 }
 
 TEST(Expression, ReadsListsOfNumbersInText) {
+  // 0.1, a tie that goes to even, one above it, and 1e-40, which F16 does not have.
+  EXPECT_EQ(value("cast(0.1, 'BF16') == 0.10009765625"), "true");
+  EXPECT_EQ(value("cast(0.1, 'F16') == 0.0999755859375"), "true");
+  EXPECT_EQ(value("cast(0.1, 'F32') == 0.10000000149011612"), "true");
+  EXPECT_EQ(value("cast(1.00390625, 'BF16') == 1"), "true");
+  EXPECT_EQ(value("cast(1.01171875, 'BF16') == 1.015625"), "true");
+  EXPECT_EQ(value("cast(-1.003907, 'BF16') == -1.0078125"), "true");
+  EXPECT_EQ(value("cast(1e-40, 'F16') == 0"), "true");
+  EXPECT_THAT(value("cast(65536, 'F16')"), testing::HasSubstr("with room for the number"));
+  EXPECT_THAT(value("cast(1, 'U8')"), testing::HasSubstr("'F32', 'F16' or 'BF16'"));
   EXPECT_EQ(value("3 in numbers('1, 3,12 ')"), "true");
   EXPECT_EQ(value("2 in numbers('1,3,12')"), "false");
   EXPECT_EQ(value("len(numbers('-7'))"), "1");
@@ -247,9 +264,10 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "f.toml:7: in \"99999999999999999999\" at column 1: expected an integer of at most 64 "
             "bits, got \"99999999999999999999\"");
   EXPECT_EQ(value("run('x')"),
-            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), shape_of(tensor), "
-            "given(key), len(x), starts_with(text, start), ends_with(text, end), numbers(text), "
-            "int(x), round(x, digits), min(x, ...), max(x, ...), got \"run('x')\"");
+            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), any(pattern), "
+            "shape_of(tensor), given(key), len(x), starts_with(text, start), ends_with(text, end), "
+            "numbers(text), int(x), round(x, digits), cast(x, dtype), min(x, ...), max(x, ...), "
+            "got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 
