@@ -30,7 +30,7 @@ constexpr const char* kDefaultOutput = "mlx_model";
 // -q.
 struct ConvertArgs {
   Text source, hf_path, output, upload_repo;
-  bool quantize = false, dequantize = false, requantize = false;
+  bool quantize = false, dequantize = false, requantize = false, exact_norms = false;
   std::optional<int> q_bits, bits, q_group_size, group_size;
   Text q_mode, mode, quant_predicate, recipe, dtype, codes;
   bool trust_remote_code = false;
@@ -124,6 +124,11 @@ void add_quantize_flags(CLI::App* app, ConvertArgs& args) {
       ->group(group);
   add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
              "type of what stays unquantized (default: config.json's torch_dtype, else as stored)")
+      ->group(group);
+  add_switch(
+      app, "--exact-norms", args.exact_norms,
+      "keep norms that mlx-lm stores as 1 + weight in float32 (qwen3_next, qwen3_5, step3p5); "
+      "activations become float32 with them")
       ->group(group);
   add_switch(app, "--requantize", args.requantize,
              "quantize anew what the source (GPTQ, AWQ, ...) holds as codes that MLX could keep")
@@ -223,6 +228,7 @@ std::string card_command(const ConvertOptions& options) {
   if (name.empty()) name = std::filesystem::weakly_canonical(options.source, ignored).filename();
   std::string command = "mlxmill convert " + shell_quote(name);
   if (options.dequantize) command += " -d";
+  if (options.exact_norms) command += " --exact-norms";
   if (options.requantize) command += " --requantize";
   if (options.quantize) {
     command += " -q";
@@ -262,6 +268,7 @@ Result<ConvertOptions> make_options(const CLI::App& app, const ConvertArgs& args
   options.quantize = args.quantize || args.bits || args.group_size || args.mode || args.recipe;
   options.dequantize = args.dequantize;
   options.requantize = args.requantize;
+  options.exact_norms = args.exact_norms;
   if (options.quantize && options.dequantize) {
     return Error(Code::kUsage, "convert: choose either to quantize or to dequantize, not both");
   }

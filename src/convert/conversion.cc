@@ -141,7 +141,8 @@ Status Planner::lay_out() {
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
-  Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, source_.tensors);
+  Result<architectures::Choice> choice =
+      catalogue.choose(c_.checkpoint.config, source_.tensors, c_.options.exact_norms);
   if (!choice) return std::move(choice).error().at(c_.options.source.string());
   layout_ = std::move(choice->layout);
   c_.plan.family = choice->declaration.family();

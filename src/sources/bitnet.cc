@@ -57,7 +57,8 @@ Status decode_module(Work& work, const std::string& path, bool divides) {
 }  // namespace
 
 Status decode_bitnet(Work& work) {
-  if (!work.repack) {
+  // mlx-lm's own bitnet has ternary layers and no others.
+  if (!work.repack || work.model_type == "bitnet") {
     work.result.keeps_settings = true;
     return {};
   }

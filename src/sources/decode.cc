@@ -121,7 +121,7 @@ Result<DecodedSource> decode(const base::Value& config, const base::Value& model
   for (const Method& method : kMethods) {
     if (method.name != result.method) continue;
     SourceTable table(std::move(tensors), read);
-    Work work{table, *settings, repack, result};
+    Work work{table, *settings, text_setting(config, "model_type", ""), repack, result};
     MLXMILL_TRY(method.decode(work));
     result.tensors = std::move(table).views();
     return result;

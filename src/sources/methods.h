@@ -12,6 +12,7 @@ namespace mlxmill::sources {
 struct Work {
   SourceTable& table;
   const base::Value& settings;
+  std::string model_type;
   bool repack = false;  ///< Also what mlx-lm would keep as it is.
   DecodedSource& result;
 
