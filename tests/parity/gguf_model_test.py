@@ -60,6 +60,20 @@ CASES = {
     "gpt_oss": ("gpt-oss", ("layer_types",)),
     "deepseek_v2": ("deepseek2", ()),
     "deepseek_v3": ("deepseek2", ()),
+    "olmoe*": ("olmoe", ()),
+    "ernie4_5*": ("ernie4_5", ()),
+    "ernie4_5_moe": ("ernie4_5-moe", ("moe_layer_end_index", "moe_capacity", "moe_use_aux_free")),
+    "dots1*": ("dots1", ()),
+    "exaone*": ("exaone", ()),
+    "minimax_m2": ("minimax-m2", ("model_type",)),
+    "hunyuan_v1_dense*": ("hunyuan-dense", ()),
+    "glm4_moe and a layer more": ("glm4moe", ()),
+    # As older or other writers have them.
+    "mixtral* expert by expert": ("llama", ()),
+    "qwen2_moe* gate of one axis": ("qwen2moe", ()),
+    "qwen3_moe gate and up in one": ("qwen3moe", ()),
+    "phi* q, k and v in one": ("phi2", ()),
+    "deepseek_v2 k and v in one": ("deepseek2", ()),
 }
 
 # Checkpoints that are made here, by building mlx-lm's model with these arguments and other weights.
@@ -84,6 +98,14 @@ MADE = {
                     "embedding_multiplier": 12.0, "logits_scaling": 8.0, "residual_multiplier": 0.22,
                     "attention_multiplier": 0.125, "attention_bias": False, "tie_word_embeddings": True},
     "smollm3*": {**BASE, "model_type": "smollm3", "num_hidden_layers": 4, "tie_word_embeddings": True},
+    "olmoe*": {**BASE, "model_type": "olmoe", "num_experts": 4, "num_experts_per_tok": 2},
+    "ernie4_5*": {**BASE, "model_type": "ernie4_5", "head_dim": 32, "use_bias": False},
+    "dots1*": {**BASE, "model_type": "dots1", "head_dim": 32, "first_k_dense_replace": 1, "moe_intermediate_size": 64,
+               "n_routed_experts": 4, "n_shared_experts": 1, "norm_topk_prob": True, "num_experts_per_tok": 2,
+               "routed_scaling_factor": 2.5, "scoring_func": "noaux_tc", "n_group": 1, "topk_group": 1},
+    "exaone*": {**{k: v for k, v in BASE.items() if k not in ("num_hidden_layers", "rms_norm_eps")}, "model_type": "exaone",
+                "num_layers": 2, "layer_norm_epsilon": 1e-5},
+    "hunyuan_v1_dense*": {**BASE, "model_type": "hunyuan_v1_dense", "head_dim": 32},
     "seed_oss*": {**BASE, "model_type": "seed_oss", "head_dim": 32, "attention_bias": True, "attention_out_bias": False},
 }
 
@@ -155,7 +177,7 @@ def permuted(weights, n_heads):
 def gguf_tensors(arch, config, weights):
     """Name and numbers of every tensor of the file."""
     arch_id = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == arch)
-    names = gguf.get_tensor_name_map(arch_id, config.get("num_hidden_layers") or config["n_layer"])
+    names = gguf.get_tensor_name_map(arch_id, config.get("num_hidden_layers") or config.get("num_layers") or config["n_layer"])
     heads = config.get("num_attention_heads") or config["n_head"]
     kv = config.get("num_key_value_heads", heads)
     out = {}
@@ -203,6 +225,31 @@ def gguf_tensors(arch, config, weights):
     return out
 
 
+def as_others_write(variant, out, config):
+    """The same tensors in other forms that files have."""
+    if variant == "and a layer more":  # which predicts several tokens at once
+        config["nextn"] = 1
+        for part in ("attn_q", "nextn.eh_proj"):
+            out[f"blk.{config['num_hidden_layers']}.{part}.weight"] = np.ones((8, 8), dtype=np.float32)
+    for name in list(out):
+        stem = name.rpartition(".ffn_")[0]
+        if variant == "expert by expert" and "_exps." in name:
+            for e, part in enumerate(out.pop(name)):
+                out[name.replace("_exps.weight", f".{e}.weight")] = part
+        if variant == "gate of one axis" and name.endswith("ffn_gate_inp_shexp.weight"):
+            out[name] = out[name].reshape(-1)
+        if variant == "gate and up in one" and name.endswith("ffn_gate_exps.weight"):
+            both = [out.pop(f"{stem}.ffn_{p}_exps.weight") for p in ("gate", "up")]
+            out[f"{stem}.ffn_gate_up_exps.weight"] = np.concatenate(both, axis=1)
+        if variant == "q, k and v in one" and ".attn_q." in name:
+            parts = [out.pop(name.replace("attn_q", f"attn_{p}")) for p in "qkv"]
+            out[name.replace("attn_q", "attn_qkv")] = np.concatenate(parts)
+        if variant == "k and v in one" and name.endswith("attn_k_b.weight"):
+            k, v = out.pop(name).swapaxes(1, 2), out.pop(name.replace("attn_k_b", "attn_v_b"))
+            both = np.concatenate([k, v], axis=1)
+            out[name.replace("attn_k_b", "attn_kv_b")] = both.reshape(-1, both.shape[-1])
+
+
 def llama3_factors(config):
     """As the converter computes them, in F32."""
     scaling = config["rope_scaling"]
@@ -227,7 +274,9 @@ def write_metadata(writer, arch, config, name):
     heads = get("num_attention_heads") or config["n_head"]
     hidden = get("hidden_size") or config["n_embd"]
     head_dim = get("head_dim") or hidden // heads
-    writer.add_block_count(get("num_hidden_layers") or config["n_layer"])
+    writer.add_block_count((get("num_hidden_layers") or get("num_layers") or config["n_layer"]) + get("nextn", 0))
+    if get("nextn"):
+        writer.add_nextn_predict_layers(config["nextn"])
     writer.add_context_length(get("max_position_embeddings") or config["n_ctx"])
     writer.add_embedding_length(hidden)
     writer.add_feed_forward_length(get("intermediate_size") or 4 * hidden)
@@ -237,8 +286,10 @@ def write_metadata(writer, arch, config, name):
     for key in ("rms_norm_eps",):
         if get(key):
             writer.add_layer_norm_rms_eps(config[key])
+    if arch == "exaone":
+        writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
     for key in ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"):
-        if get(key):
+        if get(key) and arch != "exaone":
             writer.add_layer_norm_eps(config[key])
     if get("rope_theta") and name != "qwen2":  # old files leave it out when it is 10000
         writer.add_rope_freq_base(config["rope_theta"])
@@ -259,13 +310,16 @@ def write_metadata(writer, arch, config, name):
         if get("head_dim"):
             writer.add_key_length(head_dim)
             writer.add_value_length(head_dim)
-        writer.add_rope_dimension_count(int(head_dim * get("partial_rotary_factor", 1.0)))
+        writer.add_rope_dimension_count(get("rotary_dim") or int(head_dim * get("partial_rotary_factor", 1.0)))
     elif arch != "gpt2":
         writer.add_rope_dimension_count(int(head_dim * get("partial_rotary_factor", 1.0)))
-    experts = get("num_local_experts") or get("num_experts") or get("n_routed_experts")
+    experts = get("num_local_experts") or get("num_experts") or get("n_routed_experts") or get("moe_num_experts")
     if experts:
         writer.add_expert_count(experts)
-        writer.add_expert_used_count(config["num_experts_per_tok"])
+        writer.add_expert_used_count(get("num_experts_per_tok") or config["moe_k"])
+    if get("moe_num_experts"):
+        writer.add_leading_dense_block_count(config["moe_layer_start_index"])
+        writer.add_interleave_moe_layer_step(config["moe_layer_interval"])
     if get("moe_intermediate_size") and arch != "qwen3moe":
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
     if get("shared_expert_intermediate_size"):
@@ -277,7 +331,7 @@ def write_metadata(writer, arch, config, name):
         writer.add_expert_weights_norm(config["norm_topk_prob"])
         writer.add_expert_group_count(config["n_group"])
         writer.add_expert_group_used_count(config["topk_group"])
-        sigmoid = config.get("scoring_func") == "sigmoid" or arch == "glm4moe"
+        sigmoid = config.get("scoring_func") == "sigmoid" or arch in ("glm4moe", "dots1")
         writer.add_expert_gating_func(
             gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
     if get("sliding_window") is not None or arch in ("gemma2",):
@@ -364,10 +418,13 @@ def same(a, b):
 
 def check(oracle, folder, name, arch, allowed):
     problems = []
+    name, _, variant = name.partition(" ")
     config, weights = original(folder, name)
+    tensors = gguf_tensors(arch, config, weights)
+    as_others_write(variant, tensors, config)
     with tempfile.TemporaryDirectory() as temp:
         temp = Path(temp)
-        write_gguf(temp / "model.gguf", arch, name, config, gguf_tensors(arch, config, weights))
+        write_gguf(temp / "model.gguf", arch, name, config, tensors)
         run = subprocess.run([oracle, temp / "model.gguf", temp], capture_output=True, text=True)
         if run.returncode:
             return [run.stderr.strip()], 0
@@ -400,7 +457,8 @@ def main():
     for name, (arch, allowed) in CASES.items():
         if sys.argv[3:] and name not in sys.argv[3:]:
             continue
-        if name not in MADE and not (folder / name / "config.json").exists():
+        base = name.partition(" ")[0]
+        if base not in MADE and not (folder / base / "config.json").exists():
             print(f"{name}: SKIPPED, there is no such checkpoint")
             continue
         problems, n = check(oracle, folder, name, arch, allowed)
