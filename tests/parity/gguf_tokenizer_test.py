@@ -17,6 +17,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from mlx_lm.tokenizer_utils import load
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
@@ -115,6 +116,23 @@ def run(oracle, temp):
     return AutoTokenizer.from_pretrained(temp / "out")
 
 
+def check_streaming(folder, corpus, detokenizer):
+    """mlx-lm must know how to decode token by token."""
+    tokenizer = load(folder)
+    got = type(tokenizer.detokenizer).__name__
+    problems = [] if got == detokenizer else [f"mlx-lm takes {got}; expected {detokenizer}"]
+    for text in [t for t in corpus if t.isascii() and t.strip()][:60]:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        stream = tokenizer.detokenizer
+        stream.reset()
+        for i in ids:
+            stream.add_token(i)
+        stream.finalize()
+        if stream.text.strip() != tokenizer.decode(ids).strip():
+            problems.append(f"{text[:40]!r} is streamed as {stream.text[:40]!r}")
+    return problems
+
+
 def compare(ours, theirs, corpus, what, with_special=False):
     """ours: from AutoTokenizer; theirs: a Tokenizer of the tokenizers library."""
     problems = []
@@ -149,6 +167,7 @@ def byte_level_case(oracle, shared, temp, name, corpus):
     write(temp / "model.gguf", arch, "gpt2", "gpt-2", tokens, types, merges=merges, ids=ids)
     ours = run(oracle, temp)
     problems, n = compare(ours, Tokenizer.from_file(str(folder / "tokenizer.json")), corpus, "original")
+    problems += check_streaming(temp / "out", corpus, "BPEStreamingDetokenizer")
     if len(ours) != len(tokens) - 15:
         problems.append(f"{len(ours)} tokens; expected {len(tokens) - 15}")
     # It adds <|endoftext|> to a vocabulary without it.
@@ -197,6 +216,7 @@ def sentencepiece_case(oracle, shared, temp, arch, corpus):
         problems, n = compare(ours, original, corpus, "original")
         more, _ = compare(ours, original, corpus, "original with bos", with_special=True)
         problems += more
+    problems += check_streaming(temp / "out", corpus, "SPMStreamingDetokenizer")
     # transformers reads a text that begins with a space in another way for "llama", and so after special tokens.
     plain = corpus if arch != "llama" else [
         t for t in corpus if not t.startswith((" ", "\u2581")) and not any(s in t for s in ("<s>", "</s>", "<unk>"))]
