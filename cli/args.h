@@ -17,6 +17,8 @@ namespace mlxmill::cli {
 inline constexpr const char* kFolderValue = "FOLDER";
 inline constexpr const char* kFileValue = "FILE";
 inline constexpr const char* kPathValue = "PATH";
+/// A built-in recipe or a file.
+inline constexpr const char* kRecipeValue = "NAME|FILE";
 
 /// "a|b|c".
 std::string join_choices(const std::vector<std::string>& choices, std::string_view separator = "|");

@@ -7,6 +7,7 @@
 
 #include "args.h"
 #include "help.h"
+#include "mlxmill/recipe.h"
 
 namespace mlxmill::cli {
 namespace {
@@ -30,6 +31,7 @@ std::vector<std::string> spellings(const CLI::Option& option) {
 // The values to choose from, separated by blanks; "" when any text will do.
 std::string choices_of(const CLI::Option& option) {
   std::string names = option.get_type_name();
+  if (names == kRecipeValue) names = join_choices(recipe_names());
   if (names.find('|') == std::string::npos && names != "mlx") return "";
   std::replace(names.begin(), names.end(), '|', ' ');
   return names;
@@ -41,11 +43,14 @@ bool is_file(const CLI::Option& option) {
   return option.get_type_name() == kFileValue || option.get_type_name() == kPathValue;
 }
 
+bool is_recipe(const CLI::Option& option) { return option.get_type_name() == kRecipeValue; }
+
 // ---- bash
 
 // What fills COMPREPLY for a value of `option`; "" when nothing can be offered.
 std::string bash_values(const CLI::Option& option) {
   const std::string choices = choices_of(option);
+  if (is_recipe(option)) return fmt::format("_mlxmill_words_or_files '{}'", choices);
   if (!choices.empty()) return fmt::format("_mlxmill_words '{}'", choices);
   if (is_folder(option)) return "_mlxmill_paths -d";
   if (is_file(option)) return "_mlxmill_paths -f";
@@ -54,14 +59,20 @@ std::string bash_values(const CLI::Option& option) {
 
 std::string bash_command(const CLI::App& app) {
   std::string values;
-  std::string positional = ":";
+  std::vector<std::string> positionals;
   for (const CLI::Option* option : Options(app.get_options())) {
     if (is_positional(*option)) {
-      positional = bash_values(*option);
+      positionals.push_back(bash_values(*option));
     } else if (takes_value(*option)) {
       values += fmt::format("        {}) {}; return ;;\n", join_choices(spellings(*option)),
                             bash_values(*option));
     }
+  }
+  std::string positional = positionals.empty() ? ":" : positionals.back();
+  // The place is counted in words, flags among them: enough where flags come last.
+  for (std::size_t i = positionals.size(); i-- > 1;) {
+    positional = fmt::format("if [ \"$COMP_CWORD\" -eq {} ]; then {}; else {}; fi", i + 1,
+                             positionals[i - 1], positional);
   }
   std::string result = fmt::format("    {})\n", app.get_name());
   if (!values.empty()) result += fmt::format("      case \"$before\" in\n{}      esac\n", values);
@@ -91,6 +102,7 @@ std::string zsh_escape(const std::string& text) {
 
 std::string zsh_values(const CLI::Option& option) {
   const std::string choices = choices_of(option);
+  if (is_recipe(option)) return ":recipe:_mlxmill_recipes";
   if (!choices.empty()) return fmt::format(":value:({})", choices);
   if (is_folder(option)) return ":folder:_files -/";
   if (is_file(option)) return ":path:_files";
@@ -99,9 +111,10 @@ std::string zsh_values(const CLI::Option& option) {
 
 std::string zsh_command(const CLI::App& app) {
   std::string result = fmt::format("    {})\n      _arguments", app.get_name());
+  int place = 0;
   for (const CLI::Option* option : Options(app.get_options())) {
     if (is_positional(*option)) {
-      result += fmt::format(" \\\n        '1{}'", zsh_values(*option));
+      result += fmt::format(" \\\n        '{}{}'", ++place, zsh_values(*option));
       continue;
     }
     const std::string values = takes_value(*option) ? zsh_values(*option) : "";
@@ -126,6 +139,7 @@ std::string fish_escape(const std::string& text) {
 
 std::string fish_values(const CLI::Option& option) {
   const std::string choices = choices_of(option);
+  if (is_recipe(option)) return fmt::format(" -r -F -a '{}'", choices);
   if (!choices.empty()) return fmt::format(" -x -a '{}'", choices);
   if (is_folder(option)) return " -x -a '(__fish_complete_directories)'";
   if (is_file(option)) return " -r -F";
@@ -154,6 +168,12 @@ std::string bash_completion(const CLI::App& root) {
       "# bash completion for mlxmill; install: source <(mlxmill completion bash)\n"
       "_mlxmill_words() {{ COMPREPLY=($(compgen -W \"$1\" -- \"$word\")); }}\n"
       "_mlxmill_paths() {{ local IFS=$'\\n'; COMPREPLY=($(compgen \"$1\" -- \"$word\")); }}\n"
+      "_mlxmill_words_or_files() {{\n"
+      "  local IFS=$' \\n'\n"
+      "  local words=($(compgen -W \"$1\" -- \"$word\"))\n"
+      "  _mlxmill_paths -f || :\n"
+      "  COMPREPLY+=(${{words[@]+\"${{words[@]}}\"}})\n"
+      "}}\n"
       "_mlxmill() {{\n"
       "  local word=\"${{COMP_WORDS[COMP_CWORD]}}\" before=\"${{COMP_WORDS[COMP_CWORD - 1]}}\"\n"
       "  COMPREPLY=()\n"
@@ -178,6 +198,7 @@ std::string zsh_completion(const CLI::App& root) {
   return fmt::format(
       "#compdef mlxmill\n"
       "# zsh completion for mlxmill; install: mlxmill completion zsh > \"${{fpath[1]}}/_mlxmill\"\n"
+      "_mlxmill_recipes() {{ compadd -- {}; _files }}\n"
       "_mlxmill() {{\n"
       "  local -a commands\n"
       "  if (( CURRENT == 2 )); then\n"
@@ -192,7 +213,7 @@ std::string zsh_completion(const CLI::App& root) {
       "}}\n"
       "if [ \"${{funcstack[1]}}\" = _mlxmill ]; then _mlxmill \"$@\"; else compdef _mlxmill "
       "mlxmill; fi\n",
-      names, commands);
+      join_choices(recipe_names(), " "), names, commands);
 }
 
 std::string fish_completion(const CLI::App& root) {

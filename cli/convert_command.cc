@@ -11,6 +11,7 @@
 #include "exit_code.h"
 #include "interrupt.h"
 #include "mlxmill/convert.h"
+#include "mlxmill/recipe.h"
 #include "mlxmill/simd.h"
 #include "progress_line.h"
 #include "terminal.h"
@@ -29,7 +30,7 @@ constexpr const char* kDefaultOutput = "mlx_model";
 // -q.
 struct ConvertArgs {
   Text source, hf_path, output, upload_repo;
-  bool quantize = false, dequantize = false;
+  bool quantize = false, dequantize = false, requantize = false;
   std::optional<int> q_bits, bits, q_group_size, group_size;
   Text q_mode, mode, quant_predicate, recipe, dtype, codes;
   bool trust_remote_code = false;
@@ -62,6 +63,8 @@ std::vector<Example> convert_examples() {
        "the exact plan: every tensor, every size; nothing is written"},
       {"mlxmill convert models/sample-llama --recipe mixed_3_6 -o sample-mixed",
        "3 bits, and 6 where it matters most"},
+      {"mlxmill convert models/sample-llama --recipe routers_8 --dry-run",
+       "which rule decides about each module; docs/RECIPES.md says how to write one"},
       {"mlxmill convert models/sample-llama --mode mxfp4 -o sample-mxfp4",
        "another number format: 4-bit floats"},
       {"mlxmill convert models/sample-llama -o sample-16bit", "16-bit MLX, nothing quantized"},
@@ -110,23 +113,27 @@ void add_quantize_flags(CLI::App* app, ConvertArgs& args) {
       ->group(group);
   add_choice(app, "--mode", args.mode, mode_names(), "number format of the codes (default: affine)")
       ->group(group);
-  add_choice(app, "--recipe", args.recipe, recipe_names(),
-             "bits by layer, as in mlx-lm: mixed_3_6 is 3 bits, and 6 where it matters most")
+  add_text(app, "--recipe", args.recipe, kRecipeValue,
+           "rules for which modules get which bits: a built-in one (mixed_3_6: 3 bits, and 6 where "
+           "it matters most; see mlxmill recipe list) or a file of yours")
       ->group(group);
   add_choice(app, "--codes", args.codes, {"mlx"},
              "how codes are chosen (default: mlx, the codes of libmlx's CPU backend)")
       ->group(group);
-  add_switch(app, "-d,--dequantize", args.dequantize, "turn a quantized MLX model back")
+  add_switch(app, "-d,--dequantize", args.dequantize, "turn a quantized model back into floats")
       ->group(group);
   add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
              "type of what stays unquantized (default: config.json's torch_dtype, else as stored)")
+      ->group(group);
+  add_switch(app, "--requantize", args.requantize,
+             "quantize anew what the source (GPTQ, AWQ, ...) holds as codes that MLX could keep")
       ->group(group);
   const std::string theirs = "mlx_lm.convert's names (no effect without -q)";
   add_integer(app, "--q-bits", args.q_bits, 1, kMostBits, "as --bits")->group(theirs);
   add_integer(app, "--q-group-size", args.q_group_size, 1, kMostWeights, "as --group-size")
       ->group(theirs);
   add_choice(app, "--q-mode", args.q_mode, mode_names(), "as --mode")->group(theirs);
-  add_choice(app, "--quant-predicate", args.quant_predicate, recipe_names(), "as --recipe")
+  add_text(app, "--quant-predicate", args.quant_predicate, kRecipeValue, "as --recipe")
       ->group(theirs);
 }
 
@@ -172,6 +179,11 @@ Status set_quantization(const ConvertArgs& args, ConvertOptions& options) {
                  either(args.recipe, "--recipe", args.quant_predicate, "--quant-predicate"));
   if (mode) options.mode = mode_from_name(*mode).value_or(Mode::kAffine);
   options.recipe = recipe.value_or("");
+  // A wrong name is misuse, told before anything is read.
+  if (!options.recipe.empty() && !is_recipe_file(options.recipe)) {
+    const Result<std::string> known = read_recipe(options.recipe);
+    if (!known) return Error(known.error()).at("convert: --recipe");
+  }
   return {};
 }
 
@@ -211,13 +223,17 @@ std::string card_command(const ConvertOptions& options) {
   if (name.empty()) name = std::filesystem::weakly_canonical(options.source, ignored).filename();
   std::string command = "mlxmill convert " + shell_quote(name);
   if (options.dequantize) command += " -d";
+  if (options.requantize) command += " --requantize";
   if (options.quantize) {
     command += " -q";
     if (options.mode != Mode::kAffine)
       command += fmt::format(" --mode {}", mode_name(options.mode));
     if (options.bits) command += fmt::format(" --bits {}", *options.bits);
     if (options.group_size) command += fmt::format(" --group-size {}", *options.group_size);
-    if (!options.recipe.empty()) command += " --recipe " + options.recipe;
+    if (!options.recipe.empty()) {
+      const std::filesystem::path recipe = options.recipe;
+      command += " --recipe " + shell_quote(recipe.filename().string());
+    }
   }
   if (options.dtype) command += fmt::format(" --dtype {}", torch_dtype_name(*options.dtype));
   if (options.allow_non_finite) command += " --allow-non-finite";
@@ -245,6 +261,7 @@ Result<ConvertOptions> make_options(const CLI::App& app, const ConvertArgs& args
   options.output = without_trailing_slash(args.output.value_or(kDefaultOutput));
   options.quantize = args.quantize || args.bits || args.group_size || args.mode || args.recipe;
   options.dequantize = args.dequantize;
+  options.requantize = args.requantize;
   if (options.quantize && options.dequantize) {
     return Error(Code::kUsage, "convert: choose either to quantize or to dequantize, not both");
   }

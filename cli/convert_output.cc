@@ -57,6 +57,17 @@ std::vector<std::string> kept_lines(const Plan& plan, bool by_name) {
   return lines;
 }
 
+// Every rule of the recipe: where it stands, what it says, what it decided.
+std::vector<std::string> rule_lines(const Plan& plan) {
+  using Align = Table::Align;
+  Table table({Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
+  for (const PlannedRule& rule : plan.rules) {
+    table.add({printable(rule.where), rule.settings, plural(rule.modules, "module"),
+               format_count(rule.parameters) + " parameters", printable(rule.match)});
+  }
+  return lines_of(table.text());
+}
+
 // What a plan and a finished conversion have in common.
 Summary plan_summary(const ConvertOptions& options, const Plan& plan, bool verbose) {
   Summary summary;
@@ -68,6 +79,7 @@ Summary plan_summary(const ConvertOptions& options, const Plan& plan, bool verbo
   summary.add("parameters", format_count(plan.parameters));
   summary.add("coding", coding_lines(plan));
   summary.add("not quantized", kept_lines(plan, verbose));
+  summary.add("rules", rule_lines(plan));
   return summary;
 }
 
@@ -80,17 +92,20 @@ std::string fate(const PlannedModule* module) {
 std::string tensors_text(const Plan& plan) {
   using Align = Table::Align;
   const ModuleIndex index(plan);
-  Table table(
-      {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft, Align::kLeft});
+  Table table({Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft, Align::kLeft,
+               Align::kLeft});
   const bool many_files = plan.file_bytes.size() > 1;
-  table.add({"TENSOR", "DTYPE", "SHAPE", "BYTES", "CODING", many_files ? "FILE" : ""});
+  table.add({"TENSOR", "DTYPE", "SHAPE", "BYTES", "CODING", plan.rules.empty() ? "" : "RULE",
+             many_files ? "FILE" : ""});
   for (const PlannedTensor& tensor : plan.tensors) {
+    const PlannedModule* module = index.find(tensor.name);
     table.add({printable(tensor.name), std::string(dtype_name(tensor.dtype)),
-               shape_text(tensor.shape), format_exact(tensor.end - tensor.begin),
-               fate(index.find(tensor.name)), many_files ? tensor.file : ""});
+               shape_text(tensor.shape), format_exact(tensor.end - tensor.begin), fate(module),
+               module == nullptr ? "" : printable(module->rule), many_files ? tensor.file : ""});
   }
   for (const DroppedTensor& tensor : plan.dropped) {
-    table.add({printable(tensor.name), "-", "-", "0", "dropped: " + printable(tensor.reason), ""});
+    table.add(
+        {printable(tensor.name), "-", "-", "0", "dropped: " + printable(tensor.reason), "", ""});
   }
   return table.text();
 }
@@ -176,13 +191,52 @@ Json modules_json(const Plan& plan) {
     modules.push_back({{"path", module.path},
                        {"scheme", scheme_json(module.scheme)},
                        {"reason", module.reason},
+                       {"rule", module.rule},
                        {"parameters", module.parameters},
                        {"bytes", module.bytes}});
   }
   return modules;
 }
 
+Json rules_json(const Plan& plan) {
+  Json rules = Json::array();
+  for (const PlannedRule& rule : plan.rules) {
+    rules.push_back({{"rule", rule.where},
+                     {"match", rule.match},
+                     {"settings", rule.settings},
+                     {"optional", rule.optional},
+                     {"modules", rule.modules},
+                     {"parameters", rule.parameters}});
+  }
+  return rules;
+}
+
 }  // namespace
+
+std::string check_text(const std::string& recipe, const Plan& plan) {
+  Summary summary;
+  summary.add("recipe", printable(recipe));
+  summary.add("model", fmt::format("{}, {} parameters", printable(plan.model_type),
+                                   format_count(plan.parameters)));
+  summary.add("rules", rule_lines(plan));
+  summary.add("coding", coding_lines(plan));
+  summary.add("not quantized", kept_lines(plan, false));
+  summary.add("bits per weight",
+              fmt::format("{:.3f} (file bytes x 8 / parameters)", plan.bits_per_weight));
+  return summary.text();
+}
+
+Json check_json(const std::string& recipe, const Plan& plan) {
+  return {{"recipe", recipe},
+          {"model_type", plan.model_type},
+          {"parameters", plan.parameters},
+          {"output_bytes", plan.output_bytes},
+          {"bits_per_weight", plan.bits_per_weight},
+          {"rules", rules_json(plan)},
+          {"coding", groups_json(plan)},
+          {"not_quantized", kept_json(plan)},
+          {"modules", modules_json(plan)}};
+}
 
 std::string report_text(const ConvertOptions& options, const ConvertReport& report, bool verbose) {
   Summary summary = plan_summary(options, report.plan, verbose);
@@ -233,6 +287,7 @@ Json report_json(const ConvertOptions& options, const ConvertReport& report,
 Json plan_json(const ConvertOptions& options, const Plan& plan,
                const std::vector<std::string>& warnings) {
   Json document = common_json(options, plan, true, warnings);
+  document["rules"] = rules_json(plan);
   document["modules"] = modules_json(plan);
   document["tensors"] = tensors_json(plan);
   Json dropped = Json::array();

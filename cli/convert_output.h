@@ -22,4 +22,8 @@ Json report_json(const ConvertOptions& options, const ConvertReport& report,
 Json plan_json(const ConvertOptions& options, const Plan& plan,
                const std::vector<std::string>& warnings);
 
+/// What a recipe makes of a model.
+std::string check_text(const std::string& recipe, const Plan& plan);
+Json check_json(const std::string& recipe, const Plan& plan);
+
 }  // namespace mlxmill::cli

@@ -24,8 +24,10 @@ struct ConvertOptions {
   Mode mode = Mode::kAffine;
   std::optional<int> bits;        ///< Default by mode: affine 4, mxfp4 and nvfp4 4, mxfp8 8.
   std::optional<int> group_size;  ///< Default by mode: affine 64, mxfp4 and mxfp8 32, nvfp4 16.
-  std::string recipe;             ///< "", "mixed_2_6", "mixed_3_4", "mixed_3_6" or "mixed_4_6".
-  bool dequantize = false;        ///< Turns a quantized source back into floats.
+  /// "", one of recipe_names(), or the path of a recipe file (docs/RECIPES.md): an existing file,
+  /// or anything that ends in ".toml".
+  std::string recipe;
+  bool dequantize = false;  ///< Turns a quantized source back into floats.
   bool requantize =
       false;  ///< Quantizes anew what another format's source holds as codes MLX could keep.
   std::optional<DType>
@@ -53,6 +55,17 @@ struct PlannedModule {
       reason;  ///< Why not, for people; empty for norms and other parameters never quantized.
   std::uint64_t parameters = 0;
   std::uint64_t bytes = 0;  ///< In the output, all its tensors.
+  std::string rule;         ///< Of the recipe that decided: "my.toml:12", "routers_8:5"; else "".
+};
+
+/// One rule of the recipe, and what it decided.
+struct PlannedRule {
+  std::string where;     ///< File and line, as PlannedModule::rule.
+  std::string match;     ///< Its patterns and condition.
+  std::string settings;  ///< "affine 8-bit", "kept as float32".
+  bool optional = false;
+  std::uint64_t modules = 0;
+  std::uint64_t parameters = 0;
 };
 
 /// One tensor of the output, exactly.
@@ -77,6 +90,7 @@ struct Plan {
   std::string family;  ///< Declaration that serves the model.
   std::string model_type;
   std::vector<PlannedModule> modules;
+  std::vector<PlannedRule> rules;  ///< Of the recipe, in its order; empty without one.
   std::vector<PlannedTensor> tensors;
   std::vector<DroppedTensor> dropped;
   std::vector<std::string> warnings;  ///< What the user should know before trusting the output.
@@ -117,8 +131,5 @@ Result<Plan> plan_conversion(const ConvertOptions& options);
 /// (before the first write where it can be known), kIo, kNonFinite, kBusy (another process works on
 /// the same output), kCancelled.
 Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbacks& callbacks = {});
-
-/// The recipes that `ConvertOptions::recipe` knows.
-std::vector<std::string> recipe_names();
 
 }  // namespace mlxmill

@@ -1,15 +1,13 @@
-// The declaration files compiled into the program; cmake/Embed.cmake makes the definition.
+// The declaration files compiled into the program.
 #pragma once
 
 #include <span>
-#include <string_view>
+
+#include "language/built_in.h"
 
 namespace mlxmill::architectures {
 
-struct BuiltInFile {
-  std::string_view name;  ///< "llama.toml"
-  std::string_view text;
-};
+using language::BuiltInFile;
 
 /// In the order of their names.
 std::span<const BuiltInFile> built_in_files();

@@ -4,7 +4,7 @@
 
 #include "architectures/built_in.h"
 #include "architectures/declaration.h"
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/unknown_model.h"
 
 namespace mlxmill::architectures {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/program.h"
 #include "architectures/scope.h"

@@ -1,7 +1,7 @@
 // What a declaration file tells about its family in a few words.
 #include <algorithm>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures::detail {
@@ -32,10 +32,11 @@ bool contains_any(std::string_view text, std::initializer_list<std::string_view>
   });
 }
 
-bool names_tie(const std::optional<Expression>& when) {
-  if (!when) return false;
-  return when->text().find("tie_word_embeddings") != std::string::npos ||
-         when->text().find("lm_head") != std::string::npos;
+/// A layer from hidden states to words: no embedding, but with as many rows.
+bool is_output(const ModuleSpec& spec) {
+  if (spec.kind != ModuleKind::kLinear && spec.kind != ModuleKind::kTensors) return false;
+  const std::vector<Expression>& extents = spec.parameters[0].extents;
+  return extents.size() == 2 && contains_any(extents[0].text(), {"vocab"});
 }
 
 std::string text_of(const PathTemplate& path) {
@@ -84,9 +85,12 @@ std::vector<std::string> features_of(const Program& program,
                    return contains_any(path, {"expert", "switch_"});
                  }),
       "experts");
-  add(any_module(program,
-                 [](std::string_view, const ModuleSpec& spec) { return names_tie(spec.when); }),
-      "tied output");
+  const auto has_output = [&](bool conditional) {
+    return any_module(program, [&](std::string_view, const ModuleSpec& spec) {
+      return is_output(spec) && (!conditional || spec.when);
+    });
+  };
+  add(!program.blocks.empty() && (!has_output(false) || has_output(true)), "tied output");
   add(any_pattern("drop", {"vision", "visual", "audio"}), "multimodal: text part");
   add(any_module(program,
                  [](std::string_view, const ModuleSpec& spec) {

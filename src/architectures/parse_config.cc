@@ -1,7 +1,7 @@
 // The tables [config] and [stands_in].
 #include <fmt/format.h>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures::detail {

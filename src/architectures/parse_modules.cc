@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures::detail {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures::detail {

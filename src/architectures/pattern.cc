@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 
 namespace mlxmill::architectures {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "architectures/declaration.h"
-#include "architectures/expression.h"
+#include "architectures/language.h"
 #include "architectures/pattern.h"
 #include "architectures/rule.h"
 

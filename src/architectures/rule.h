@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "architectures/declaration.h"
-#include "architectures/document.h"
-#include "architectures/expression.h"
+#include "architectures/language.h"
 #include "architectures/pattern.h"
 #include "architectures/scope.h"
 #include "architectures/tensor_table.h"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/program.h"
 
 namespace mlxmill::architectures {
@@ -97,6 +97,19 @@ Result<Environment::Operand> Scope::name(const std::vector<std::string>& path) c
     if (is_path(fallback.name, path)) return nested(fallback.value, "");
   }
   return Operand();
+}
+
+Result<bool> Scope::any_tensor(std::string_view pattern) const {
+  MLXMILL_ASSIGN(const Pattern parsed, Pattern::parse(pattern));
+  for (const TensorView& view : tensors_.views()) {
+    if (parsed.match(view.name)) return true;
+  }
+  return false;
+}
+
+const base::Shape* Scope::tensor_shape(std::string_view name) const {
+  const TensorView* view = tensors_.find(name);
+  return view ? &view->shape : nullptr;
 }
 
 bool Scope::has_key(const std::vector<std::string>& path) const {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "architectures/expression.h"
+#include "architectures/language.h"
 #include "architectures/tensor_table.h"
 
 namespace mlxmill::architectures {
@@ -25,6 +25,8 @@ class Scope final : public Environment {
 
   Result<Operand> name(const std::vector<std::string>& path) const override;
   bool has_tensor(std::string_view name) const override { return tensors_.has(name); }
+  Result<bool> any_tensor(std::string_view pattern) const override;
+  const base::Shape* tensor_shape(std::string_view name) const override;
   bool has_key(const std::vector<std::string>& path) const override;
   bool spend(std::int64_t steps) const override;
 

@@ -5,7 +5,7 @@
 #include <functional>
 #include <set>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/report.h"
 #include "tensors/view.h"

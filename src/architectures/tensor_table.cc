@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "tensors/operation.h"
 
 namespace mlxmill::architectures {

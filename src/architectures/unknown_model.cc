@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "architectures/document.h"
+#include "architectures/language.h"
 #include "base/shape.h"
 
 namespace mlxmill::architectures {

@@ -10,9 +10,12 @@
 
 #include "base/checked_math.h"
 #include "base/parallel.h"
+#include "convert/candidate.h"
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
 #include "convert/journal.h"
+#include "convert/open_recipe.h"
+#include "convert/open_source.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
 #include "convert/packed_modules.h"
@@ -22,7 +25,6 @@
 #include "io/hash.h"
 #include "io/work_folder.h"
 #include "quantize/recipe.h"
-#include "sources/decode_checkpoint.h"
 
 namespace mlxmill::convert {
 namespace {
@@ -94,7 +96,12 @@ Status Planner::check_options() {
 
 Status Planner::open_source() {
   const ConvertOptions& o = c_.options;
-  MLXMILL_ASSIGN(c_.checkpoint, formats::open_checkpoint(o.source));
+  MLXMILL_ASSIGN(OpenedSource opened,
+                 convert::open_source(o.source, o.quantize || o.dequantize || o.requantize));
+  c_.checkpoint = std::move(opened.checkpoint);
+  source_ = std::move(opened.weights);
+  c_.copies = std::move(opened.copies);
+  c_.made = std::move(opened.made);
   // An output inside the source would change it; a source inside the output would be replaced with
   // it.
   if (io::is_within(o.output, o.source) || io::is_within(o.source, o.output)) {
@@ -134,10 +141,6 @@ Status Planner::lay_out() {
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
-  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(
-      c_.checkpoint, c_.options.quantize || c_.options.dequantize || c_.options.requantize);
-  if (!decoded) return std::move(decoded).error().at(c_.options.source.string());
-  source_ = *std::move(decoded);
   Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, source_.tensors);
   if (!choice) return std::move(choice).error().at(c_.options.source.string());
   layout_ = std::move(choice->layout);
@@ -182,10 +185,15 @@ Status Planner::decide() {
 }
 
 Status Planner::decide_modules() {
-  std::vector<std::string> paths;
-  for (const Module& module : layout_.modules) paths.push_back(module.path);
-  std::optional<quantize::Recipe> recipe;
-  if (scheme_ && !layout_.needs_quantization_config.empty()) {
+  if (!scheme_) {
+    for (const Module& module : layout_.modules) {
+      quantize::Decision decision;
+      if (!c_.options.dequantize) decision.scheme = quantized_before(module);
+      decisions_.emplace_back(module.path, std::move(decision));
+    }
+    return {};
+  }
+  if (!layout_.needs_quantization_config.empty()) {
     return Error(Code::kUnsupported,
                  fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
                              "nothing else in the model is quantized",
@@ -193,28 +201,23 @@ Status Planner::decide_modules() {
         .at("config.json: quantization_config")
         .hint("convert without --quantize");
   }
-  if (scheme_) {
-    MLXMILL_ASSIGN(recipe,
-                   quantize::Recipe::make(c_.options.recipe, *scheme_, paths, layout_.n_layers));
+  MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
+  std::vector<quantize::Candidate> candidates;
+  for (const Module& module : layout_.modules) candidates.push_back(candidate_of(module));
+  MLXMILL_ASSIGN(
+      quantize::AppliedRecipe applied,
+      quantize::apply_recipe(recipe ? &*recipe : nullptr, *scheme_, candidates, layout_.n_layers));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    decisions_.emplace_back(layout_.modules[i].path, std::move(applied.decisions[i]));
   }
-  for (const Module& module : layout_.modules) {
-    quantize::Decision decision;
-    if (recipe && !module.packed && architectures::is_quantizable(module.kind) &&
-        !module.tensors.empty() && is_mlx_float(module.tensors[0].dtype)) {
-      quantize::Candidate candidate;
-      candidate.path = module.path;
-      candidate.columns = module.tensors[0].shape.back();
-      if (module.rule) {
-        candidate.family_forbids = !module.rule->quantize;
-        candidate.family_bits = module.rule->bits;
-        candidate.family_group_size = module.rule->group_size;
-        candidate.family_affine = module.rule->affine;
-      }
-      decision = recipe->decide(candidate);
-    } else if (const std::optional<Scheme> again = quantized_before(module)) {
-      if (!recipe && !c_.options.dequantize) decision.scheme = again;
-    }
-    decisions_.emplace_back(module.path, std::move(decision));
+  for (std::size_t i = 0; i < applied.uses.size(); ++i) {
+    const quantize::RecipeRule& rule = recipe->rules[i];
+    c_.plan.rules.push_back({.where = recipe->where(rule),
+                             .match = rule.match_text(),
+                             .settings = rule.settings_text(),
+                             .optional = rule.optional,
+                             .modules = applied.uses[i].modules,
+                             .parameters = applied.uses[i].parameters});
   }
   return {};
 }
@@ -326,12 +329,12 @@ Status Planner::write_small_files() {
     weight_map.emplace_back(tensor.name, c_.files[tensor.file].name);
   }
   c_.index_text = index_text(total_size, leaf_parameters(c_.plan.modules), std::move(weight_map));
-  MLXMILL_ASSIGN(c_.copies, formats::files_to_copy(c_.options.source));
   for (const std::string& name : c_.copies) {
     std::error_code ignored;
     const auto bytes = std::filesystem::file_size(c_.options.source / name, ignored);
     if (!ignored) c_.plan.copied_bytes += bytes;
   }
+  for (const auto& [name, text] : c_.made) c_.plan.copied_bytes += text.size();
 
   c_.plan.source_bytes = c_.checkpoint.weight_bytes;
   c_.plan.bits_per_weight = c_.plan.parameters ? static_cast<double>(c_.plan.output_bytes) * 8 /
@@ -378,7 +381,5 @@ Result<Plan> plan_conversion(const ConvertOptions& options) {
   MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
   return std::move(conversion.plan);
 }
-
-std::vector<std::string> recipe_names() { return quantize::recipe_names(); }
 
 }  // namespace mlxmill

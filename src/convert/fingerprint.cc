@@ -33,7 +33,7 @@ std::string fingerprint(const Conversion& c, const architectures::Layout& layout
   text += io::to_hex(hasher.finish());
   for (std::size_t i = 0; i < c.checkpoint.shards.size(); ++i) {
     const formats::Shard& shard = c.checkpoint.shards[i];
-    text += fmt::format("\n{} {} {}", shard.name, shard.header.file_bytes, c.modified[i]);
+    text += fmt::format("\n{} {} {}", shard.name, shard.file_bytes, c.modified[i]);
   }
   return text;
 }

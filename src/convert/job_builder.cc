@@ -47,8 +47,9 @@ Job make_job(Job::Kind kind, const Module& module, const TensorView& weight,
 /// The dtype a float tensor leaves with.
 DType JobBuilder::cast_type(const Module& module, std::size_t index) const {
   const DType stored = module.tensors[index].dtype;
-  if (!settings_.dtype || !is_mlx_float(stored) || module.keep_dtype[index]) return stored;
-  return *settings_.dtype;
+  const std::optional<DType> wanted = own_dtype_ ? own_dtype_ : settings_.dtype;
+  if (!wanted || !is_mlx_float(stored) || module.keep_dtype[index]) return stored;
+  return *wanted;
 }
 
 std::size_t JobBuilder::add_output(std::string name, DType dtype, base::Shape shape,
@@ -110,7 +111,8 @@ void JobBuilder::add_dequantize(const Module& module, const Scheme& scheme) {
 }
 
 void JobBuilder::note_plan(const Module& module, std::optional<Scheme> scheme, std::string reason) {
-  PlannedModule planned{.path = module.path, .scheme = scheme, .reason = std::move(reason)};
+  PlannedModule planned{
+      .path = module.path, .scheme = scheme, .reason = std::move(reason), .rule = {}};
   for (std::size_t i = 0; i < module.tensors.size(); ++i) {
     const std::string& name = module.tensors[i].name;
     std::uint64_t n = *base::element_count(module.tensors[i].shape);
@@ -152,6 +154,8 @@ Status JobBuilder::add_packed(const Module& module) {
 
 Status JobBuilder::add(const Module& module, const quantize::Decision& decision) {
   const std::size_t first_output = c_.outputs.size();
+  // Codes that were kept keep their scales as they are.
+  own_dtype_ = module.packed ? std::nullopt : decision.dtype;
   if (module.packed) {
     MLXMILL_TRY(add_packed(module));
   } else {
@@ -159,6 +163,7 @@ Status JobBuilder::add(const Module& module, const quantize::Decision& decision)
     for (std::size_t i = decision.scheme ? 1 : 0; i < module.tensors.size(); ++i)
       add_copy(module, i);
     note_plan(module, decision.scheme, decision.reason);
+    c_.plan.modules.back().rule = decision.rule;
   }
   for (std::size_t k = first_output; k < c_.outputs.size(); ++k) {
     c_.plan.modules.back().bytes += c_.outputs[k].bytes;

@@ -41,6 +41,7 @@ class JobBuilder {
 
   Conversion& c_;
   JobSettings settings_;
+  std::optional<DType> own_dtype_;  ///< Of the module at hand, by its rule.
 };
 
 }  // namespace mlxmill::convert

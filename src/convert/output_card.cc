@@ -44,6 +44,11 @@ std::string base_model_of(const ConvertOptions& options, const base::Value& conf
   return name_of(options.source);
 }
 
+/// A file's name says enough; its folder is of this machine.
+std::string recipe_of(const Conversion& c) {
+  return std::filesystem::path(c.options.recipe).filename().string();
+}
+
 }  // namespace
 
 std::string output_card(const Conversion& c, const std::optional<Scheme>& scheme) {
@@ -54,7 +59,7 @@ std::string output_card(const Conversion& c, const std::optional<Scheme>& scheme
   facts.command = c.options.command;
   if (scheme)
     facts.facts.emplace_back("quantization",
-                             c.options.recipe.empty() ? describe(*scheme) : c.options.recipe);
+                             c.options.recipe.empty() ? describe(*scheme) : recipe_of(c));
   if (scheme) facts.facts.emplace_back("codes", "as libmlx's CPU backend chooses them");
   facts.facts.emplace_back("bits per weight", fmt::format("{:.3f} (file bytes x 8 / parameters)",
                                                           c.plan.bits_per_weight));

@@ -9,6 +9,19 @@ namespace mlxmill::convert {
 using base::Object;
 using base::Value;
 
+Value module_entry(const quantize::Decision& decision) {
+  const bool full = !decision.own_entry;
+  Object entry;
+  if (full || decision.entry_has_group_size) {
+    entry.push_back({"group_size", Value(decision.scheme->group_size)});
+  }
+  if (full || decision.entry_has_bits) entry.push_back({"bits", Value(decision.scheme->bits)});
+  if (full || decision.entry_has_mode) {
+    entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
+  }
+  return Value(std::move(entry));
+}
+
 Value quantization_value(const Scheme& scheme,
                          const std::vector<std::pair<std::string, quantize::Decision>>& decisions) {
   Object object{{"group_size", Value(scheme.group_size)},
@@ -16,13 +29,7 @@ Value quantization_value(const Scheme& scheme,
                 {"mode", Value(mode_name(scheme.mode))}};
   for (const auto& [path, decision] : decisions) {
     if (!decision.own_entry || !decision.scheme) continue;
-    Object entry;
-    if (decision.entry_has_group_size) {
-      entry.push_back({"group_size", Value(decision.scheme->group_size)});
-    }
-    if (decision.entry_has_bits) entry.push_back({"bits", Value(decision.scheme->bits)});
-    if (decision.entry_has_mode) entry.push_back({"mode", Value(mode_name(decision.scheme->mode))});
-    object.push_back({path, Value(std::move(entry))});
+    object.push_back({path, module_entry(decision)});
   }
   return Value(std::move(object));
 }

@@ -12,6 +12,10 @@
 
 namespace mlxmill::convert {
 
+/// What `quantization` says of one module: what its predicate gave, or all of its scheme. Requires
+/// a scheme.
+base::Value module_entry(const quantize::Decision& decision);
+
 /// The `quantization` object: the run's scheme, then one entry for every module whose decision has
 /// its own.
 base::Value quantization_value(

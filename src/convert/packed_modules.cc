@@ -3,6 +3,7 @@
 #include <map>
 #include <tuple>
 
+#include "convert/output_config.h"
 #include "formats/quantization_config.h"
 #include "tensors/view.h"
 
@@ -104,7 +105,7 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
       if (modules[i].packed_scheme != common)
         result.set(path, full_entry(*modules[i].packed_scheme));
     } else if (decision.scheme && (run || decision.scheme != common)) {
-      result.set(path, full_entry(*decision.scheme));
+      result.set(path, module_entry(decision));
     }
   }
   return result;

@@ -163,7 +163,7 @@ class Verifier {
 
   void check_files() {
     report_.files = checkpoint_.shards.size();
-    for (const formats::Shard& shard : checkpoint_.shards) report_.bytes += shard.header.file_bytes;
+    for (const formats::Shard& shard : checkpoint_.shards) report_.bytes += shard.file_bytes;
     if (!manifest_) return;
     for (const auto& [name, entry] : manifest_->files) {
       ++report_.files;
@@ -186,11 +186,11 @@ class Verifier {
     const auto shard = std::find_if(checkpoint_.shards.begin(), checkpoint_.shards.end(),
                                     [&](const formats::Shard& s) { return s.name == name; });
     if (shard == checkpoint_.shards.end()) return problem(fmt::format("{}: missing", name));
-    if (shard->header.file_bytes != entry.bytes) {
+    if (shard->file_bytes != entry.bytes) {
       return problem(
-          fmt::format("{}: {} bytes; expected {}", name, shard->header.file_bytes, entry.bytes));
+          fmt::format("{}: {} bytes; expected {}", name, shard->file_bytes, entry.bytes));
     }
-    std::vector<std::byte> header(shard->header.data_begin);
+    std::vector<std::byte> header(shard->data_begin);
     if (Status status = shard->file.read_at(0, header); !status)
       return problem(status.error().message());
     if (io::digest(std::span<const std::byte>(header)) != entry.header) {

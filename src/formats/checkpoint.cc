@@ -11,7 +11,8 @@
 
 #include "formats/json.h"
 #include "formats/model_folder.h"
-#include "formats/shard_index.h"
+#include "formats/shard_list.h"
+#include "formats/torch_file.h"
 #include "formats/unicode.h"
 
 namespace mlxmill::formats {
@@ -19,24 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kIndexName = "model.safetensors.index.json";
-constexpr std::string_view kIncomplete = "incomplete download?";
 // Far above what is published, far below what would hurt.
 constexpr std::uint64_t kMaxConfigBytes = 64ull << 20;
-constexpr std::uint64_t kMaxIndexBytes = 256ull << 20;
-constexpr std::size_t kNamesInMessage = 3;
 
 Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
-
-// The first few of a list, for a message.
-std::string first_few(const std::vector<std::string_view>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kNamesInMessage); ++i) {
-    text += (i > 0 ? ", " : "") + quote(names[i]);
-  }
-  if (names.size() > kNamesInMessage) text += ", ...";
-  return text;
-}
 
 Result<base::Value> read_object(const ModelFolder& folder, std::string_view name,
                                 const JsonLimits& limits = {}) {
@@ -93,142 +80,39 @@ Result<base::Value> config_for_generation(const ModelFolder& folder) {
   return config;
 }
 
-std::vector<std::string_view> ending_in(const ModelFolder& folder, std::string_view ending) {
-  std::vector<std::string_view> names;
-  for (const std::string& name : folder.names()) {
-    if (name.ends_with(ending)) names.push_back(name);
+Status open_safetensors(io::File file, const std::string& name, Checkpoint& checkpoint) {
+  MLXMILL_ASSIGN(SafetensorsHeader header, read_safetensors_header(file));
+  for (const StoredTensor& tensor : header.tensors) {
+    checkpoint.tensors.push_back({tensor, checkpoint.shards.size()});
   }
-  return names;
-}
-
-// What a folder without safetensors holds instead, if that says why it cannot be read.
-Status check_weight_kind(const ModelFolder& folder) {
-  if (!ending_in(folder, ".safetensors").empty() || folder.has(kIndexName)) return {};
-  const auto only = [&](std::string_view kind, const std::vector<std::string_view>& names) {
-    return Error(Code::kUnsupported, fmt::format("has only {} weights: {}", kind, first_few(names)))
-        .at(folder.path().string());
-  };
-  if (const auto names = ending_in(folder, ".gguf"); !names.empty()) {
-    return only("GGUF", names).hint("convert the original model, which has safetensors weights");
-  }
-  std::vector<std::string_view> pickles;
-  for (const std::string_view ending : {".bin", ".pt", ".pth", ".ckpt"}) {
-    for (const std::string_view name : ending_in(folder, ending)) {
-      if (name != "training_args.bin") pickles.push_back(name);
-    }
-  }
-  if (!pickles.empty()) {
-    return only("pickle", pickles)
-        .hint("loading them can run code; convert them with safetensors' convert.py first");
-  }
-  std::vector<std::string_view> others;
-  for (const std::string_view ending : {".h5", ".msgpack", ".onnx", ".npz", ".ot"}) {
-    const auto more = ending_in(folder, ending);
-    others.insert(others.end(), more.begin(), more.end());
-  }
-  if (!others.empty()) return only("foreign", others).hint("safetensors weights are needed");
+  checkpoint.shards.push_back(
+      {name, std::move(file), header.file_bytes, header.data_begin, std::move(header.metadata)});
   return {};
 }
 
-Error no_shards(const ModelFolder& folder) {
-  const auto others = ending_in(folder, ".safetensors");
-  Error error(Code::kNotFound,
-              others.empty() ? std::string("has no safetensors weights")
-                             : fmt::format("has no model*.safetensors; got {}", first_few(others)));
-  error.at(folder.path().string());
-  if (folder.has("consolidated.safetensors")) {
-    error.hint("consolidated.safetensors is Mistral's own layout; choose the Hugging Face one");
-  } else if (folder.has("adapter_model.safetensors") || folder.has("adapters.safetensors")) {
-    error.hint("this is a LoRA adapter: merge it into its base model first");
-  } else {
-    error.hint(others.empty() ? kIncomplete
-                              : "an index or names like model.safetensors are needed");
+// Tensors are windows over storages.
+Status open_torch(io::File file, const std::string& name, Checkpoint& checkpoint) {
+  MLXMILL_ASSIGN(const TorchHeader header, read_torch_header(file));
+  for (const TorchTensor& t : header.tensors) {
+    CheckpointTensor tensor;
+    tensor.tensor = {t.name, t.dtype, t.shape, t.storage_begin, t.storage_begin + t.storage_bytes};
+    tensor.shard = checkpoint.shards.size();
+    const bool empty = std::find(t.shape.begin(), t.shape.end(), 0) != t.shape.end();
+    tensor.offset = empty ? 0 : static_cast<std::int64_t>(t.offset);
+    tensor.strides = t.strides;
+    checkpoint.tensors.push_back(std::move(tensor));
   }
-  return error;
-}
-
-// NAME-NUMBER-of-TOTAL.safetensors
-struct ShardName {
-  std::string_view stem;
-  std::uint32_t number = 0;
-  std::uint32_t total = 0;
-  std::size_t width = 0;
-};
-
-bool take_number(std::string_view& text, std::uint32_t& value) {
-  const std::size_t digits = text.size() - (text.find_last_not_of("0123456789") + 1);
-  const std::string_view number = text.substr(text.size() - digits);
-  text.remove_suffix(digits);
-  return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc();
-}
-
-bool parse_shard_name(std::string_view name, ShardName& shard) {
-  constexpr std::string_view kEnding = ".safetensors";
-  constexpr std::string_view kOf = "-of-";
-  if (!name.ends_with(kEnding)) return false;
-  name.remove_suffix(kEnding.size());
-  const std::size_t before = name.size();
-  if (!take_number(name, shard.total) || !name.ends_with(kOf)) return false;
-  shard.width = before - name.size();
-  name.remove_suffix(kOf.size());
-  if (!take_number(name, shard.number) || !name.ends_with('-')) return false;
-  shard.stem = name;
-  return true;
-}
-
-// "model-00001-of-00002.safetensors" alone is half a model.
-Status check_numbering(const ModelFolder& folder, const std::vector<std::string>& names) {
-  std::map<std::pair<std::string_view, std::uint32_t>, std::set<std::uint32_t>> sets;
-  for (const std::string& name : names) {
-    ShardName shard;
-    if (!parse_shard_name(name, shard)) continue;
-    sets[{shard.stem, shard.total}].insert(shard.number);
-  }
-  for (const auto& [key, numbers] : sets) {
-    for (std::uint32_t number = 1; number <= key.second; ++number) {
-      if (numbers.contains(number)) continue;
-      return invalid(fmt::format("shard {} of {} is missing", number, key.second))
-          .at(folder.path().string())
-          .hint(kIncomplete);
-    }
-  }
+  checkpoint.shards.push_back({name, std::move(file), header.file_bytes, 0, {}});
   return {};
 }
 
-Result<std::vector<std::string>> shards_without_index(const ModelFolder& folder) {
-  std::vector<std::string> names;
-  for (const std::string& name : folder.names()) {
-    if (name.starts_with("model") && name.ends_with(".safetensors")) names.push_back(name);
-  }
-  if (names.empty()) return no_shards(folder);
-  MLXMILL_TRY(check_numbering(folder, names));
-  return names;
-}
-
-Result<std::vector<std::string>> shards_of_index(const ModelFolder& folder,
-                                                 const ShardIndex& index) {
-  std::set<std::string> names;
-  for (const auto& [tensor, shard] : index) names.insert(shard);
-  for (const std::string& name : names) {
-    if (folder.has(name)) continue;
-    return invalid(fmt::format("names shard {}, which is not in the folder", quote(name)))
-        .at((folder.path() / kIndexName).string())
-        .hint(kIncomplete);
-  }
-  return std::vector<std::string>(names.begin(), names.end());
-}
-
-Status open_shards(const ModelFolder& folder, const std::vector<std::string>& names,
-                   Checkpoint& checkpoint) {
-  for (const std::string& name : names) {
+Status open_shards(const ModelFolder& folder, const ShardList& list, Checkpoint& checkpoint) {
+  for (const std::string& name : list.names) {
     MLXMILL_ASSIGN(const fs::path path, folder.find(name));
     MLXMILL_ASSIGN(io::File file, io::File::open_read(path));
-    MLXMILL_ASSIGN(SafetensorsHeader header, read_safetensors_header(file));
-    for (const StoredTensor& tensor : header.tensors) {
-      checkpoint.tensors.push_back({tensor, checkpoint.shards.size()});
-    }
-    checkpoint.weight_bytes += header.file_bytes;
-    checkpoint.shards.push_back({name, std::move(file), std::move(header)});
+    MLXMILL_TRY(list.torch ? open_torch(std::move(file), name, checkpoint)
+                           : open_safetensors(std::move(file), name, checkpoint));
+    checkpoint.weight_bytes += checkpoint.shards.back().file_bytes;
   }
   return {};
 }
@@ -283,7 +167,7 @@ Status check_index(const Checkpoint& checkpoint, const std::vector<std::size_t>&
   if (entry != index.end()) return absent();
   if (unnamed.empty()) return {};
   return invalid(fmt::format("does not name {} of the tensors in its shards: {}", unnamed.size(),
-                             first_few(unnamed)));
+                             quote_few(unnamed)));
 }
 
 }  // namespace
@@ -294,26 +178,13 @@ Result<Checkpoint> open_checkpoint(const fs::path& path) {
   Checkpoint checkpoint;
   checkpoint.folder = path;
   MLXMILL_ASSIGN(checkpoint.config, config_for_generation(folder));
-  const std::string index_path = (path / kIndexName).string();
-  const auto in_index = [&](Error error) { return std::move(error.at(index_path)); };
-  ShardIndex index;
-  const bool indexed = folder.has(kIndexName);
-  std::vector<std::string> names;
-  if (indexed) {
-    MLXMILL_ASSIGN(const std::string text, folder.read(kIndexName, kMaxIndexBytes));
-    auto parsed = parse_shard_index(text);
-    if (!parsed) return in_index(std::move(parsed).error());
-    index = *std::move(parsed);
-    MLXMILL_ASSIGN(names, shards_of_index(folder, index));
-  } else {
-    MLXMILL_ASSIGN(names, shards_without_index(folder));
-  }
-  MLXMILL_TRY(open_shards(folder, names, checkpoint));
+  MLXMILL_ASSIGN(const ShardList list, find_shards(folder));
+  MLXMILL_TRY(open_shards(folder, list, checkpoint));
   const std::vector<std::size_t> order = by_name(checkpoint);
   MLXMILL_TRY(check_unique(checkpoint, order));
-  if (indexed) {
-    Status status = check_index(checkpoint, order, index);
-    if (!status) return in_index(std::move(status).error());
+  if (list.index) {
+    Status status = check_index(checkpoint, order, *list.index);
+    if (!status) return std::move(status).error().at((path / list.index_name).string());
   }
   return checkpoint;
 }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/ggml_type.h"
 #include "base/value.h"
 #include "formats/safetensors.h"
 #include "io/file.h"
@@ -14,17 +16,25 @@
 
 namespace mlxmill::formats {
 
-/// One safetensors file of a checkpoint, open for reading.
+/// One weight file of a checkpoint, open for reading.
 struct Shard {
   std::string name;  ///< File name inside the folder.
   io::File file;
-  SafetensorsHeader header;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t data_begin = 0;                 ///< Bytes before the data of a safetensors file.
+  std::map<std::string, std::string> metadata;  ///< Of a safetensors file.
 };
 
 /// A tensor and the shard it lies in.
 struct CheckpointTensor {
-  StoredTensor tensor;
+  StoredTensor tensor;  ///< `begin` and `end` are those of its storage, which may be larger.
   std::size_t shard = 0;
+  /// A window over the storage, as in TorchTensor; row-major from its start where there are no
+  /// strides.
+  std::int64_t offset = 0;
+  std::vector<std::int64_t> strides = {};
+  /// The storage holds rows of such blocks; `dtype` means nothing then.
+  std::optional<base::GgmlType> blocks = std::nullopt;
 };
 
 /// An opened checkpoint. Nothing but headers and small files has been read.

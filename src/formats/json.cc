@@ -1,23 +1,16 @@
 #include "formats/json.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <charconv>
-#include <clocale>
 #include <limits>
 #include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#ifdef __APPLE__
-#include <xlocale.h>
-#else
-#include <locale.h>
-#endif
-
+#include "base/decimal.h"
 #include "formats/json_tokens.h"
 #include "formats/unicode.h"
 
@@ -28,19 +21,12 @@ using base::Array;
 using base::Object;
 using base::Value;
 
-// Correctly rounded and, unlike strtod, blind to the decimal comma of the user's locale.
-// std::from_chars cannot tell too large from too small, and libc++ has none for doubles.
-double to_double(const std::string& spelling) {
-  static const locale_t kC = ::newlocale(LC_ALL_MASK, "C", locale_t{});
-  return ::strtod_l(spelling.c_str(), nullptr, kC);
-}
-
 Value float_value(const std::string& spelling) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (spelling == "NaN") return std::numeric_limits<double>::quiet_NaN();
   if (spelling == "Infinity") return kInfinity;
   if (spelling == "-Infinity") return -kInfinity;
-  return to_double(spelling);
+  return base::parse_decimal(spelling);
 }
 
 Value integer_value(std::string& spelling) {

@@ -11,15 +11,15 @@ namespace mlxmill::formats {
 namespace {
 
 // A name that cannot lead anywhere but to an entry of the folder itself.
-bool is_plain_shard_name(std::string_view name) {
+bool is_plain_shard_name(std::string_view name, std::string_view ending) {
   constexpr std::string_view kForbidden("/\\\0", 3);
-  return name.ends_with(".safetensors") && !name.starts_with('.') &&
+  return name.ends_with(ending) && !name.starts_with('.') &&
          name.find_first_of(kForbidden) == std::string_view::npos;
 }
 
 }  // namespace
 
-Result<ShardIndex> parse_shard_index(std::string_view text) {
+Result<ShardIndex> parse_shard_index(std::string_view text, std::string_view ending) {
   MLXMILL_ASSIGN(const base::Value document, parse_json(text));
   const auto invalid = [](std::string what) { return Error(Code::kInvalidInput, std::move(what)); };
   if (!document.as_object()) {
@@ -35,11 +35,10 @@ Result<ShardIndex> parse_shard_index(std::string_view text) {
   index.reserve(entries->size());
   for (const base::Member& entry : *entries) {
     const std::string* shard = entry.value.as_string();
-    if (!shard || !is_plain_shard_name(*shard)) {
+    if (!shard || !is_plain_shard_name(*shard, ending)) {
       return invalid(fmt::format(
-          "the shard of tensor {} is {}; expected a plain file name ending in "
-          ".safetensors",
-          quote(entry.key), shard ? quote(*shard) : std::string(entry.value.type_name())));
+          "the shard of tensor {} is {}; expected a plain file name ending in {}", quote(entry.key),
+          shard ? quote(*shard) : std::string(entry.value.type_name()), ending));
     }
     index.emplace_back(entry.key, *shard);
   }

@@ -1,4 +1,4 @@
-// model.safetensors.index.json: which tensor lies in which shard.
+// model.safetensors.index.json and pytorch_model.bin.index.json: which tensor lies in which shard.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@ namespace mlxmill::formats {
 using ShardIndex = std::vector<std::pair<std::string, std::string>>;
 
 /// Parses an index. Errors: kInvalidInput for damaged JSON, no or an empty weight_map, a shard that
-/// is no plain file name ending in ".safetensors".
-Result<ShardIndex> parse_shard_index(std::string_view text);
+/// is no plain file name with that ending.
+Result<ShardIndex> parse_shard_index(std::string_view text,
+                                     std::string_view ending = ".safetensors");
 
 }  // namespace mlxmill::formats

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <optional>
 #include <span>
 
 #include "base/checked_math.h"
@@ -62,14 +62,13 @@ Result<TorchTensor> place_tensor(const PickleValues& values, const NamedPickledT
     return invalid(fmt::format("shape {} has more elements than fit in memory",
                                base::to_string(tensor.shape)));
   }
-  std::optional<std::uint64_t> end = tensor.offset;
-  if (*count > 0) {
-    end = base::checked_add(tensor.offset, 1);
-    for (std::size_t axis = 0; end && axis < tensor.shape.size(); ++axis) {
-      const auto reach = base::checked_mul(static_cast<std::uint64_t>(tensor.shape[axis] - 1),
-                                           static_cast<std::uint64_t>(tensor.strides[axis]));
-      end = reach ? base::checked_add(*end, *reach) : std::nullopt;
-    }
+  // Slices of nothing keep an offset, which may lie anywhere.
+  if (*count == 0) return tensor;
+  std::optional<std::uint64_t> end = base::checked_add(tensor.offset, 1);
+  for (std::size_t axis = 0; end && axis < tensor.shape.size(); ++axis) {
+    const auto reach = base::checked_mul(static_cast<std::uint64_t>(tensor.shape[axis] - 1),
+                                         static_cast<std::uint64_t>(tensor.strides[axis]));
+    end = reach ? base::checked_add(*end, *reach) : std::nullopt;
   }
   if (!end || *end > n_stored) {
     return invalid(fmt::format("{} with strides {} at element {} leaves its storage of {} elements",

@@ -21,7 +21,7 @@ struct TorchTensor {
   std::vector<std::int64_t> strides;  ///< In elements, not negative; as many as extents.
   std::uint64_t storage_begin = 0;    ///< Bytes from the start of the file to element 0.
   std::uint64_t storage_bytes = 0;
-  std::uint64_t offset = 0;  ///< In elements.
+  std::uint64_t offset = 0;  ///< In elements. Of no meaning when the tensor has none.
 };
 
 /// What torch.save wrote.

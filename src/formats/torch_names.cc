@@ -45,6 +45,9 @@ class Walk {
   }
 
  private:
+  // Of a container; while it is walked through, it counts as one with tensors.
+  enum class Seen : std::uint8_t { kNever, kWithTensors, kWithoutTensors };
+
   Status visit(PickleIndex index, std::string key, std::size_t depth) {
     const PickleValue& value = values_[index];
     const PickledTensor* tensor = pickle_.as_tensor(value);
@@ -67,23 +70,27 @@ class Walk {
     if (depth > kMaxDepth)
       return in_path(invalid(fmt::format("nested deeper than {} levels", kMaxDepth)));
     if (index >= seen_.size()) seen_.resize(index + 1);
-    if (seen_[index]) {
-      return in_path(invalid(fmt::format("{} that appears twice, or within itself",
+    // Constants of a Python program are shared: pairs of optimizer settings, say.
+    if (seen_[index] == Seen::kWithoutTensors) return {};
+    if (seen_[index] != Seen::kNever) {
+      return in_path(invalid(fmt::format("{} of tensors that appears twice, or within itself",
                                          pickle_kind_name(values_[index].kind))));
     }
-    seen_[index] = true;
+    seen_[index] = Seen::kWithTensors;
+    const std::size_t n_before = found_.size();
     const PickleValue& value = values_[index];
-    if (!value.is_dict()) {
+    if (value.is_dict()) {
+      Status status = check_keys(value);
+      if (!status) return in_path(std::move(status).error());
+      for (std::size_t i = 0; i < value.items.size(); i += 2) {
+        MLXMILL_TRY(visit_member(value.items[i], value.items[i + 1], depth));
+      }
+    } else {
       for (std::size_t i = 0; i < value.items.size(); ++i) {
         MLXMILL_TRY(visit(value.items[i], std::to_string(i), depth));
       }
-      return {};
     }
-    Status status = check_keys(value);
-    if (!status) return in_path(std::move(status).error());
-    for (std::size_t i = 0; i < value.items.size(); i += 2) {
-      MLXMILL_TRY(visit_member(value.items[i], value.items[i + 1], depth));
-    }
+    if (found_.size() == n_before) seen_[index] = Seen::kWithoutTensors;
     return {};
   }
 
@@ -177,7 +184,7 @@ class Walk {
   const PickleValues& values_;
   const TorchPickle& pickle_;
   std::uint64_t budget_;
-  std::vector<bool> seen_;
+  std::vector<Seen> seen_;
   std::string path_;
   std::vector<NamedPickledTensor> found_;
   std::size_t top_key_bytes_ = 0;

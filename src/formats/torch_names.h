@@ -18,8 +18,8 @@ struct NamedPickledTensor {
 /// one dict `model`, `state_dict` or `module`, names begin inside of it. Errors: kUnsupported when
 /// `root` is no dict; kInvalidInput, with the path, for keys or names that appear twice, names that
 /// are empty, no UTF-8 or hold control characters, a container that appears twice and holds
-/// anything, more than 64 levels, and names or shapes that take many times the `pickle_bytes` they
-/// come from.
+/// tensors, or holds itself, more than 64 levels, and names or shapes that take many times the
+/// `pickle_bytes` they come from.
 Result<std::vector<NamedPickledTensor>> name_torch_tensors(const PickleValues& values,
                                                            PickleIndex root,
                                                            const TorchPickle& pickle,

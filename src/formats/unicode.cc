@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace mlxmill::formats {
 
 void append_utf8(std::string& text, std::uint32_t code_point) {
@@ -76,6 +78,16 @@ std::string quote(std::string_view text) {
     }
   }
   return quoted + "'";
+}
+
+std::string quote_few(const std::vector<std::string_view>& names) {
+  constexpr std::size_t kShown = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    text += (i > 0 ? ", " : "") + quote(names[i]);
+  }
+  if (names.size() > kShown) text += ", ...";
+  return text;
 }
 
 }  // namespace mlxmill::formats

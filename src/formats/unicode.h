@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mlxmill::formats {
 
@@ -24,5 +25,8 @@ std::optional<std::uint32_t> next_code_point(std::string_view text, std::size_t&
 /// Text from a file for a message: in single quotes, control characters and bytes that are no UTF-8
 /// escaped, cut after 100 bytes. Nothing in it can reach the terminal as a command.
 std::string quote(std::string_view text);
+
+/// The first few of a list, for a message.
+std::string quote_few(const std::vector<std::string_view>& names);
 
 }  // namespace mlxmill::formats

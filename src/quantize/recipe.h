@@ -1,4 +1,4 @@
-// A recipe: which scheme for which module.
+// A recipe applied to one model: which scheme for which module, by which rule.
 #pragma once
 
 #include <cstdint>
@@ -8,16 +8,25 @@
 #include <string_view>
 #include <vector>
 
+#include "mlxmill/dtype.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
+#include "quantize/recipe_file.h"
 
 namespace mlxmill::quantize {
 
 /// A module as a recipe sees it.
 struct Candidate {
   std::string_view path;
+  std::string_view kind = "linear";  ///< "linear", "embedding", "stacked", or "other".
+  /// Its weight is float and of a kind that mlx-lm quantizes. Rules with settings are about such
+  /// modules only; rules that keep are about all.
+  bool quantizable = true;
+  std::int64_t rows = 0;     ///< Of its weight; 0 where that has one axis.
   std::int64_t columns = 0;  ///< Last extent of its weight.
-  /// The family's own restriction; a named recipe replaces it, as in mlx-lm.
+  std::uint64_t parameters = 0;
+  /// The family's own restriction. It holds unless a rule says otherwise; a rule's settings come
+  /// before the family's.
   bool family_forbids = false;
   std::optional<int> family_bits;
   std::optional<int> family_group_size;
@@ -34,32 +43,35 @@ struct Decision {
   bool entry_has_mode = false;
   bool entry_has_bits = true;
   bool entry_has_group_size = true;
-  std::string reason;  ///< Why not quantized.
+  std::string reason;          ///< Why not quantized.
+  std::optional<DType> dtype;  ///< Its floats are stored so, not in the run's dtype.
+  std::string rule;            ///< "my.toml:12"; empty where no rule decided.
 };
 
-/// A recipe bound to one model. Without a name, every module gets the run's scheme unless the
-/// family says otherwise.
-class Recipe {
- public:
-  /// `name` is "" or one of recipe_names(); `paths` are all module paths of the model, `n_layers`
-  /// its layer count. Source: mlx_lm/convert.py mixed_quant_predicate_builder, mlx_lm/utils.py
-  /// quantize_model. Errors: kUsage for an unknown name, a mode other than affine, or a model
-  /// without any "down_proj".
-  static Result<Recipe> make(std::string_view name, const Scheme& scheme,
-                             std::span<const std::string> paths, int n_layers);
-
-  Decision decide(const Candidate& candidate) const;
-
- private:
-  Decision decide_mixed(const Candidate& candidate) const;
-
-  Scheme scheme_;
-  int low_bits_ = 0;  ///< 0: no mixed recipe.
-  int high_bits_ = 0;
-  int n_layers_ = 0;
-  std::size_t layer_position_ = 0;  ///< Which dot-separated part of a path is the layer number.
+/// What one rule of a recipe did.
+struct RuleUse {
+  std::uint64_t modules = 0;  ///< That it decided.
+  std::uint64_t parameters = 0;
 };
 
-std::vector<std::string> recipe_names();
+struct AppliedRecipe {
+  std::vector<Decision> decisions;  ///< By module.
+  std::vector<RuleUse> uses;        ///< By rule.
+};
+
+/// Decides for all modules of a model. Without a recipe (null), and for modules that no rule
+/// matches, what the family says holds, else the run's scheme. A rule's settings left open are the
+/// run's, or the mode's when the rule names another mode.
+/// Errors: kInvalidInput at `file:line` for a rule that decides nothing and is not optional, with
+/// the nearest module paths; for settings libmlx does not have; for a group size a rule names
+/// itself that does not divide a module's rows, unless the rule is optional; for a `when` that
+/// cannot be worked out.
+Result<AppliedRecipe> apply_recipe(const RecipeFile* recipe, const Scheme& run,
+                                   std::span<const Candidate> modules, int n_layers);
+
+/// Paths of `paths` that are nearest to what a pattern may have meant, layer numbers as `*`, each
+/// once, at most `limit`.
+std::vector<std::string> nearest_paths(const PathPattern& pattern,
+                                       std::span<const std::string_view> paths, std::size_t limit);
 
 }  // namespace mlxmill::quantize

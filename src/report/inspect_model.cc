@@ -31,11 +31,11 @@ class Inspector {
     for (const formats::CheckpointTensor& t : c_.tensors) names_.insert(t.tensor.name);
     for (const formats::CheckpointTensor& t : c_.tensors) add(t);
     for (const formats::Shard& shard : c_.shards) {
-      info_.files.emplace_back(shard.name, shard.header.file_bytes);
-      info_.bytes += shard.header.file_bytes;
+      info_.files.emplace_back(shard.name, shard.file_bytes);
+      info_.bytes += shard.file_bytes;
     }
     if (!c_.shards.empty()) {
-      const auto& metadata = c_.shards[0].header.metadata;
+      const auto& metadata = c_.shards[0].metadata;
       info_.metadata.assign(metadata.begin(), metadata.end());
     }
     for (const auto& [coding, share] : shares_) {
@@ -131,7 +131,8 @@ Result<Checkpoint> open_single(const std::filesystem::path& path) {
   for (const formats::StoredTensor& tensor : header.tensors)
     checkpoint.tensors.push_back({tensor, 0});
   checkpoint.weight_bytes = header.file_bytes;
-  checkpoint.shards.push_back({path.filename().string(), std::move(file), std::move(header)});
+  checkpoint.shards.push_back({path.filename().string(), std::move(file), header.file_bytes,
+                               header.data_begin, std::move(header.metadata)});
   if (Result<base::Value> config = formats::read_config(checkpoint.folder))
     checkpoint.config = *std::move(config);
   return checkpoint;

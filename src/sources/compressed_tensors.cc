@@ -93,8 +93,15 @@ class Decoder {
     if (shape) {
       MLXMILL_ASSIGN(const std::vector<std::byte> bytes, work_.table.read(*shape));
       std::int64_t columns = 0;
-      if (shape->dtype != DType::kI64 || bytes.size() != 16) return unfit(*shape, "I64 [2]");
-      std::memcpy(&columns, bytes.data() + 8, 8);
+      std::int32_t narrow = 0;
+      if (shape->dtype == DType::kI64 && bytes.size() == 16) {
+        std::memcpy(&columns, bytes.data() + 8, 8);
+      } else if (shape->dtype == DType::kI32 && bytes.size() == 8) {
+        std::memcpy(&narrow, bytes.data() + 4, 4);
+        columns = narrow;
+      } else {
+        return unfit(*shape, "I64 [2] or I32 [2]");
+      }
       if (columns <= 0 || columns > (std::int64_t{1} << 40) || codes.shape[1] * 32 % columns != 0) {
         return Error(Code::kInvalidInput,
                      fmt::format("it says {} columns; the codes are {} words long", columns,

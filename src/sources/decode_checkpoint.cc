@@ -2,7 +2,9 @@
 
 #include <system_error>
 
+#include "base/checked_math.h"
 #include "formats/json.h"
+#include "sources/ggml.h"
 #include "tensors/view.h"
 
 namespace mlxmill::sources {
@@ -23,21 +25,37 @@ Result<base::Value> modelopt_settings(const formats::Checkpoint& checkpoint) {
 
 }  // namespace
 
-Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint, bool repack) {
-  MLXMILL_ASSIGN(const base::Value modelopt, modelopt_settings(checkpoint));
+Result<std::vector<tensors::TensorView>> stored_views(const formats::Checkpoint& checkpoint) {
   std::vector<tensors::TensorView> views;
   views.reserve(checkpoint.tensors.size());
   for (std::size_t i = 0; i < checkpoint.tensors.size(); ++i) {
-    const formats::StoredTensor& tensor = checkpoint.tensors[i].tensor;
+    const formats::CheckpointTensor& t = checkpoint.tensors[i];
+    if (t.blocks) {
+      views.push_back(ggml_view(t.tensor.name, *t.blocks, t.tensor.shape, i));
+      continue;
+    }
     MLXMILL_ASSIGN(
         tensors::TensorView view,
-        tensors::view_of(tensors::SourceTensor{tensor.name, tensor.dtype, tensor.shape}, i));
+        tensors::view_of(tensors::SourceTensor{t.tensor.name, t.tensor.dtype, t.tensor.shape}, i));
+    if (!t.strides.empty()) {
+      view.pieces[0].offset = t.offset;
+      view.pieces[0].strides = t.strides;
+    }
     views.push_back(std::move(view));
   }
+  return views;
+}
+
+Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint, bool repack) {
+  MLXMILL_ASSIGN(const base::Value modelopt, modelopt_settings(checkpoint));
+  MLXMILL_ASSIGN(std::vector<tensors::TensorView> views, stored_views(checkpoint));
   const ReadSmall read = [&](std::size_t index) -> Result<std::vector<std::byte>> {
     const formats::CheckpointTensor& t = checkpoint.tensors[index];
-    std::vector<std::byte> bytes(t.tensor.end - t.tensor.begin);
-    MLXMILL_TRY(checkpoint.shards[t.shard].file.read_at(t.tensor.begin, bytes));
+    const std::uint64_t width = dtype_bytes(t.tensor.dtype);
+    std::vector<std::byte> bytes(base::element_count(t.tensor.shape).value_or(0) * width);
+    // Small integers that decide how others are read lie in one piece.
+    const std::uint64_t begin = t.tensor.begin + static_cast<std::uint64_t>(t.offset) * width;
+    MLXMILL_TRY(checkpoint.shards[t.shard].file.read_at(begin, bytes));
     return bytes;
   };
   return decode(checkpoint.config, modelopt, std::move(views), read, repack);

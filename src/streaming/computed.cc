@@ -27,6 +27,10 @@ std::uint64_t granularity(const tensors::Computed& computed) {
           return 32;
         } else if constexpr (std::is_same_v<Op, tensors::PackStream>) {
           return static_cast<std::uint64_t>(op.bits);
+        } else if constexpr (std::is_same_v<Op, tensors::DecodeGgml>) {
+          return base::ggml_type_info(op.type).block_elements;
+        } else if constexpr (std::is_same_v<Op, tensors::RepackGgml>) {
+          return elements_per_block(op);
         } else {
           return 1;
         }

@@ -42,6 +42,13 @@ struct Describe {
   std::string operator()(const DecodeGroups& op) const {
     return fmt::format("groups {} {} {}", op.add, op.has_zeros, op.has_index);
   }
+  std::string operator()(const DecodeGgml& op) const {
+    return fmt::format("ggml {}", base::ggml_type_info(op.type).name);
+  }
+  std::string operator()(const RepackGgml& op) const {
+    return fmt::format("repack {} {}", base::ggml_type_info(op.type).name,
+                       static_cast<int>(op.part));
+  }
 };
 
 }  // namespace

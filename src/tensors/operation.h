@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/ggml_type.h"
 #include "tensors/tensor_view.h"
 
 namespace mlxmill::tensors {
@@ -108,10 +109,23 @@ struct DecodeGroups {
   bool has_index = false;
 };
 
-using Operation =
-    std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong, Normalize,
-                 DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream, PackStream, XorBytes,
-                 AddBytes, ShiftBytes, Reciprocal, ZeroToBias, DecodeGroups>;
+/// Input: bytes [..., row bytes] of ggml blocks. Result: F32 [..., weights].
+struct DecodeGgml {
+  base::GgmlType type{};
+};
+
+/// Input: as DecodeGgml. Result: one part of the same weights in the scheme that holds them.
+struct RepackGgml {
+  enum class Part : std::uint8_t { kCodes, kScales, kBiases };
+  base::GgmlType type{};
+  Scheme scheme;
+  Part part = Part::kCodes;
+};
+
+using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
+                               Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
+                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ZeroToBias,
+                               DecodeGroups, DecodeGgml, RepackGgml>;
 
 /// A tensor that is computed when it is read.
 struct Computed {

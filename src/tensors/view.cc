@@ -298,7 +298,10 @@ Result<TensorView> reshape(const TensorView& view, const base::Shape& shape) {
                                      base::to_string(view.shape), base::to_string(shape)));
   }
   TensorView result{view.name, view.dtype, shape, {}};
-  if (view.packed && !shape.empty() && !view.shape.empty() && shape.back() == view.shape.back()) {
+  const bool keeps_rows =
+      !shape.empty() && !view.shape.empty() && shape.back() == view.shape.back();
+  if (keeps_rows) result.coded_as = view.coded_as;
+  if (view.packed && keeps_rows) {
     result.packed = follow(view.packed, [&](const TensorView& part) {
       base::Shape own = shape;
       own.back() = part.shape.back();

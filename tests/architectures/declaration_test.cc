@@ -33,7 +33,7 @@ TEST(DeclarationParse, NamesFileAndLine) {
   EXPECT_EQ(parse_error(with_identity("layers = 2020-01-01")),
             "f.toml:3: a date or time has no meaning here");
   EXPECT_EQ(parse_error(with_identity("scope = \"\xce\x93\"")),
-            "f.toml:3: byte 0xce is not ASCII; expected a declaration in ASCII");
+            "f.toml:3: byte 0xce is not ASCII; expected ASCII");
   EXPECT_EQ(parse_error(with_identity("rules = 3")),
             "f.toml:3: rules must be written as [[rules]]");
 }
@@ -71,7 +71,8 @@ TEST(DeclarationParse, ChecksModules) {
     return parse_error(with_identity("[[modules]]\n" + std::string(text)));
   };
   EXPECT_EQ(module("\"a\" = { liner = [1, 2] }"),
-            "f.toml:4: a module is exactly one of linear, bitlinear, embedding, stacked, norm and tensors");
+            "f.toml:4: a module is exactly one of linear, bitlinear, embedding, stacked, norm and "
+            "tensors");
   EXPECT_EQ(module("\"a\" = { linear = [1, 2], bais = true }"),
             "f.toml:4: unknown key \"bais\"; did you mean \"bias\"?");
   EXPECT_EQ(module("\"a\" = { linear = [1] }"), "f.toml:4: linear has 1 sizes; expected 2");

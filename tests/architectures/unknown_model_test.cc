@@ -66,6 +66,8 @@ TEST(UnknownModel, IsTakenForTheFirstThatFitsExactly) {
 
   config.set("hidden_act", Value("gelu_pytorch_tanh"));
   config.set("head_dim", Value(4));
+  EXPECT_FALSE(choose(config, llama()));
+  config.set("model_type", Value("othergemma"));
   const auto gemma = choose(config, llama());
   ASSERT_TRUE(gemma) << gemma.error().message();
   EXPECT_EQ(gemma->declaration.family(), "gemma");
@@ -130,7 +132,8 @@ TEST(Features, AreReadFromTheFile) {
     return Declaration::parse(with_identity(rest), "f.toml")->features();
   };
   EXPECT_THAT(of(""), ElementsAre("any tensors"));
-  EXPECT_THAT(of("[[modules]]\nm = { norm = [1] }"), ElementsAre());
+  EXPECT_THAT(of("[[modules]]\nm = { norm = [1] }"), ElementsAre("tied output"));
+  EXPECT_THAT(of("[[modules]]\nm = { linear = [\"vocab_size\", 1] }"), ElementsAre());
   EXPECT_THAT(of(R"([[rules]]
 drop = ["{*}.visual.{*}", "x"]
 why = "x"
@@ -139,7 +142,7 @@ at = "l.{i < 2}"
 "experts.{e < 2}" = { linear = [1, 1], quantize = { bits = 8 } }
 "b" = { bitlinear = [4, 1] }
 [[modules]]
-lm_head = { linear = [1, 1], when = "not tie_word_embeddings" }
+lm_head = { linear = ["vocab_size", 1], when = "not tie_word_embeddings" }
 [stands_in]
 order = 1)"),
               ElementsAre("experts", "tied output", "multimodal: text part", "own bits", "ternary",

@@ -21,15 +21,22 @@ is() {
 is 'completion convert ' "$(offered mlxmill co)"
 is 'affine ' "$(offered mlxmill convert --mode a)"
 is 'mxfp4 mxfp8 ' "$(offered mlxmill convert --q-mode mx)"
+is 'mixed_2_6 mixed_3_4 mixed_3_6 mixed_4_6 ' "$(offered mlxmill convert --recipe mixed)"
+is 'check ' "$(offered mlxmill recipe c)"
+is 'routers_8 ' "$(offered mlxmill recipe check rout)"
 is '--q-bits ' "$(offered mlxmill convert --q-b)"
 is 'bash fish zsh ' "$(offered mlxmill completion '')"
 is 'verify ' "$(offered mlxmill help ver)"
 mkdir 'a folder'
+: > 'routers of mine.toml'
+is 'routers of mine.toml routers_8 ' "$(offered mlxmill convert --recipe rout)"
+rm 'routers of mine.toml'
+is 'a folder ' "$(offered mlxmill recipe check routers_8 a)"
 is 'a folder ' "$(offered mlxmill convert a)"
 is 'a folder ' "$(offered mlxmill convert x -o a)"
 
 # Every flag the help shows is offered.
-for command in convert inspect verify architectures info; do
+for command in convert inspect verify recipe architectures info; do
   mlxmill help "$command" | sed -n 's/^  \(-[-a-z, ]*\).*/\1/p' | tr ', ' '\n\n' | grep '^--' > flags
   for flag in $(cat flags); do
     is "$flag" "$(offered mlxmill "$command" "$flag" | tr ' ' '\n' | grep -x -- "$flag")"

@@ -1,5 +1,6 @@
 #include "mlxmill/convert.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -194,7 +195,10 @@ TEST(ConvertModel, DequantizesWhatItQuantized) {
   EXPECT_EQ(report.plan.parameters, inspect_model(kSample)->parameters);
   options.source = temp / "packed";
   options.output = temp / "twice";
-  EXPECT_EQ(convert_model(options).error().code(), Code::kUnsupported);
+  EXPECT_TRUE(plan_conversion(options)->warnings.empty()) << "the same settings keep the codes";
+  options.bits = 4;
+  EXPECT_THAT(plan_conversion(options)->warnings,
+              ::testing::ElementsAre(::testing::HasSubstr("rounded a second time")));
 }
 
 TEST(VerifyModel, NamesTheDamagedTensorAndFile) {

@@ -11,7 +11,10 @@ namespace mlxmill::testing {
 /// A number of `bytes` bytes, lowest first.
 inline std::string le(std::uint64_t value, std::size_t bytes) {
   std::string text;
-  for (std::size_t i = 0; i < bytes; ++i) text += static_cast<char>((value >> (8 * i)) & 0xFF);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    text += static_cast<char>(value & 0xFF);
+    value >>= 8;
+  }
   return text;
 }
 

@@ -131,7 +131,7 @@ TEST(TorchFile, RefusesByNameWhatIsNoTensor) {
        "F: 'quantized/data.pkl': byte 13: tensors made by 'torch._utils _rebuild_qtensor' are not "
        "read; dense tensors of the usual types are"},
       {"negated.pt",
-       "F: 'negated/data.pkl': byte 172: a tensor with the metadata 'neg' is not read; save "
+       "F: 'negated/data.pkl': byte 176: a tensor with the metadata 'neg' is not read; save "
        "tensor.clone() instead"},
       {"float8_fnuz.pt",
        "F: 'float8_fnuz/data.pkl': byte 164: tensors of type 'torch float8_e4m3fnuz' are not read; "

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <span>
 
 #include "formats/torch_bytes.h"
 #include "formats/torch_outcome.h"

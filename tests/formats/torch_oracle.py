@@ -2,7 +2,7 @@
 """Holds lists that a test wrote against Python's own modules. Standard library only.
 
     torch_oracle.py opcodes LIST        lines "CODE NAME" against pickletools
-    torch_oracle.py zip LIST            an archive's path, then lines "BEGIN BYTES NAME", against zipfile, for each archive
+    torch_oracle.py zip LIST            for each archive its path, then lines "BEGIN BYTES NAME", against zipfile
 """
 import pickletools
 import struct

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "formats/python.h"
 #include "formats/test_files.h"
 #include "formats/torch_bytes.h"

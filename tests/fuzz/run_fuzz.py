@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -50,6 +51,25 @@ def gguf_inputs():
             yield bytes([data]) + header + bytes(-len(header) % 64)
 
 
+def pickle_input(path):
+    """What pickle_fuzz takes: a byte that allows windows of storages, then the pickle."""
+    if not zipfile.is_zipfile(path):
+        return b"\x01" + path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return b"\x00" + archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
+
+
+SEEDS = {
+    "safetensors": ("tests/hostile/*/*.safetensors", header_input),
+    "index": ("tests/hostile/*/*.index.json", Path.read_bytes),
+    "config": ("tests/hostile/*/config.json", Path.read_bytes),
+    "recipe": ("src/quantize/recipes/*.toml", Path.read_bytes),
+    "torch": ("tests/formats/torch/*.pt", Path.read_bytes),
+    "pickle": ("tests/formats/torch/*.pt", pickle_input),
+    "declaration": ("src/architectures/families/*.toml", Path.read_bytes),
+}
+
+
 def seeds_of(name):
     """Pairs of a name and the bytes."""
     if name == "gguf":
@@ -59,14 +79,6 @@ def seeds_of(name):
     for path in sorted(ROOT.glob(pattern)):
         if path.is_file() and path.stat().st_size < 1 << 20:
             yield path.parent.name, read(path)
-
-
-SEEDS = {
-    "safetensors": ("tests/hostile/*/*.safetensors", header_input),
-    "index": ("tests/hostile/*/*.index.json", Path.read_bytes),
-    "config": ("tests/hostile/*/config.json", Path.read_bytes),
-    "declaration": ("src/architectures/families/*.toml", Path.read_bytes),
-}
 
 
 def main():

@@ -4,32 +4,35 @@
 Runs in build/venv (tests/parity/requirements.txt). Exit status 77: the checkpoint that lends its tokenizer is missing.
 """
 import argparse
+import contextlib
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from mlx_lm.models import afm7
+from mlx_lm.models import afm7, bailing_moe, bailing_moe_linear
 
+import computed_families
 import families
 import oracle
 
 NAMES = ("16-bit", "affine 4-bit g64", "affine 3-bit g32", "mxfp4", "mixed_3_6", "16-bit float16", "affine 4-bit float16")
 
 
-
-
-def twin_outcome(program, source, twin, configuration, work):
-    """mlx-lm's conversion of the twin beside ours of the source: the same model."""
-    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
-    theirs.parent.mkdir(parents=True)
-    oracle.quietly(oracle.convert, str(twin), str(theirs), **configuration.arguments)
-    result = oracle.mlxmill(program, source, ours, configuration.flags)
-    name = f"{configuration.name}, as its twin"
-    if result.returncode != 0:
-        return oracle.Outcome(name, "differs", "", (result.stderr.strip()[-400:],))
-    problems, tensors, _ = oracle.compare_folders(source, theirs, ours, configuration)
-    return oracle.Outcome(name, "differs" if problems else "equal", f"{tensors} tensors", tuple(problems))
+@contextlib.contextmanager
+def output_layer_kept():
+    """norm_head: mlx-lm quantizes the output layer and can then only load it as nonsense. This way it leaves it."""
+    originals = {}
+    for module in (bailing_moe, bailing_moe_linear):
+        originals[module] = module.Model.quant_predicate
+        inner = originals[module].fget
+        module.Model.quant_predicate = property(
+            lambda self, inner=inner: lambda path, layer: path != "lm_head" and inner(self)(path, layer))
+    try:
+        yield
+    finally:
+        for module, original in originals.items():
+            module.Model.quant_predicate = original
 
 
 def refusal_outcome(program, source, configuration, work):
@@ -67,17 +70,29 @@ def patched_outcome(program, source, configuration, work):
     return oracle.Outcome(name, "differs" if problems else "equal", f"{len(ours)} tensors", tuple(problems))
 
 
+def packed_outcomes(program, source, decoded, configuration, work):
+    """Of a source that is quantized: as it is, and turned back."""
+    if configuration.name != "16-bit":
+        return []
+    back = replace(configuration, name="-d", flags=("-d",))
+    return [oracle.convert_both(program, source, work / "kept", "kept", configuration, {}, ()),
+            oracle.twin_outcome(program, source, decoded, back, work)]
+
+
 def outcomes(program, name, folders, configuration, work):
     source = folders[name]
-    if name in families.NO_RECIPES and configuration.name.startswith("mixed"):
+    if name in families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
         return []
+    if name in families.PACKED:
+        return packed_outcomes(program, source, folders[families.PACKED[name]], configuration, work / name)
     if name in families.NOT_TO_QUANTIZE and "-q" in configuration.flags:
         return [refusal_outcome(program, source, configuration, work / name)]
     if name in families.TWINS:
-        return [twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
+        return [oracle.twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
     if name in families.NO_FORWARD:
         configuration = replace(configuration, logits=False)
-    result = oracle.run_configuration(program, source, configuration)
+    with output_layer_kept() if name in families.NORM_HEADS else contextlib.nullcontext():
+        result = oracle.run_configuration(program, source, configuration)
     if name == "afm7" and configuration.name.startswith(("affine", "mixed")):
         result.append(patched_outcome(program, source, configuration, work / name))
     return result
@@ -95,7 +110,8 @@ def main():
     program = arguments.mlxmill.resolve()
     with tempfile.TemporaryDirectory(prefix="mlxmill-families-") as name:
         work = Path(name)
-        folders = families.make_all(arguments.tokenizer.resolve(), work / "sources")
+        folders = families.make_all(arguments.tokenizer.resolve(), work / "sources",
+                                   families.MAKERS + computed_families.MAKERS)
         return oracle.report(
             (label, outcomes(program, label, folders, configuration, work)) for label in folders
             if arguments.only in label for configuration in oracle.configurations() if configuration.name in NAMES)

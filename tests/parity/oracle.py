@@ -313,6 +313,19 @@ def convert_both(program, source, work, name, configuration, arguments, flags, d
     return Outcome(name, "differs" if problems else "equal", detail, tuple(problems))
 
 
+def twin_outcome(program, source, twin, configuration, work):
+    """mlx-lm's conversion of the twin beside ours of the source: the same model."""
+    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
+    theirs.parent.mkdir(parents=True)
+    quietly(convert, str(twin), str(theirs), **configuration.arguments)
+    result = mlxmill(program, source, ours, configuration.flags)
+    name = f"{configuration.name}, as its twin"
+    if result.returncode != 0:
+        return Outcome(name, "differs", "", (result.stderr.strip()[-400:],))
+    problems, tensors, _ = compare_folders(source, theirs, ours, configuration)
+    return Outcome(name, "differs" if problems else "equal", f"{tensors} tensors", tuple(problems))
+
+
 def run_configuration(program, source, configuration):
     """Converts one checkpoint one way with both programs. Returns one outcome, two where -d follows."""
     with tempfile.TemporaryDirectory(prefix="mlxmill-parity-") as name:

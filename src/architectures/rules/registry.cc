@@ -16,6 +16,7 @@ constexpr Kind kKinds[] = {
     {"add", rules::make_add},
     {"concat", rules::make_concat},
     {"copy", rules::make_copy},
+    {"decode", rules::make_decode},
     {"drop", rules::make_drop},
     {"multiply", rules::make_multiply},
     {"normalize", rules::make_normalize},

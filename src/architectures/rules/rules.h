@@ -13,6 +13,7 @@ using Maker = Result<std::unique_ptr<Rule>> (*)(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_add(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_concat(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_copy(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_decode(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_drop(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import torch
 
+PAIR = (0.9, 0.999)
 FOLDER = Path(__file__).resolve().parent
 NAMES = {
     torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3",
@@ -29,10 +30,16 @@ def dense_bytes(tensor):
 
 def entry(name, tensor, storages):
     address = tensor.untyped_storage().data_ptr()
-    storage = storages.setdefault((address, tensor.untyped_storage().nbytes()) if address else len(storages), len(storages))
+    # Storages of nothing have no address to tell them apart.
+    storage = storages.setdefault(address or -len(storages) - 1, len(storages))
     return {
-        "name": name, "dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "strides": list(tensor.stride()),
-        "offset": tensor.storage_offset(), "storage": storage, "storage_bytes": tensor.untyped_storage().nbytes(),
+        "name": name,
+        "dtype": NAMES[tensor.dtype],
+        "shape": list(tensor.shape),
+        "strides": list(tensor.stride()),
+        "offset": tensor.storage_offset(),
+        "storage": storage,
+        "storage_bytes": tensor.untyped_storage().nbytes(),
         "bytes": dense_bytes(tensor).hex(),
     }
 
@@ -57,9 +64,19 @@ def views():
     base = numbers(torch.float32, 4, 6)
     half = numbers(torch.float16, 2, 3, 4)
     return {
-        "tied.a": base, "tied.b": base, "transposed": base.t(), "rows": base[1:3], "window": base[1:4:2, 2:5],
-        "column": base[:, 5], "reversed.axes": half.permute(2, 0, 1), "expanded.once": numbers(torch.int64, 5).expand(1, 5),
-        "empty": torch.empty(0, 7), "empty.end": base[4:], "scalar": torch.tensor(2.5), "one": base[3, 5],
+        "tied.a": base,
+        "tied.b": base,
+        "transposed": base.t(),
+        "rows": base[1:3],
+        "window": base[1:4:2, 2:5],
+        "column": base[:, 5],
+        "reversed.axes": half.permute(2, 0, 1),
+        "expanded.once": numbers(torch.int64, 5).expand(1, 5),
+        "empty": torch.empty(0, 7),
+        "empty.end": base[4:],
+        "empty.slice": torch.empty(2, 0, 4)[1:, :, 2:],
+        "scalar": torch.tensor(2.5),
+        "one": base[3, 5],
     }
 
 
@@ -75,14 +92,27 @@ def parameters():
     with_state.mark = "kept by _rebuild_parameter_with_state"
     attributed = numbers(torch.float32, 2)
     attributed.mark = 7
-    return {"weight": torch.nn.Parameter(numbers(torch.float32, 2, 2)), "with_state": with_state, "attributed": attributed}
+    weight = torch.nn.Parameter(numbers(torch.float32, 2, 2))
+    return {"weight": weight, "with_state": with_state, "attributed": attributed}
 
 
 def checkpoint(key):
     return {
-        "epoch": 3, "loss": 0.25, "big": 1 << 90, "negative": -5, "long": 1 << 40, "none": None, "done": True, "raw": b"\x00\xff",
-        "text": "caf\u00e9", "list": [1, (2, 3), {}], "device": torch.device("cuda", 1), "dtype": torch.bfloat16,
-        "size": torch.Size([2, 3]), key: plain(),
+        "epoch": 3,
+        "loss": 0.25,
+        "big": 1 << 90,
+        "negative": -5,
+        "long": 1 << 40,
+        "none": None,
+        "done": True,
+        "raw": b"\x00\xff",
+        "text": "caf\u00e9",
+        "list": [1, (2, 3), {}],
+        "device": torch.device("cuda", 1),
+        "dtype": torch.bfloat16,
+        "size": torch.Size([2, 3]),
+        "shared": (PAIR, [PAIR]),
+        key: plain(),
     }
 
 
@@ -101,10 +131,10 @@ def readable():
         "wrapped_module.pt": (checkpoint("module"), {}, plain()),
         "wrapped_other.pt": (checkpoint("net"), {}, {f"net.{name}": tensor for name, tensor in plain().items()}),
     }
-    both = {"model": plain(), "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "groups": [numbers(torch.int32, 2)]}}
-    files["nested.pt"] = (both, {}, {
-        **{f"model.{name}": tensor for name, tensor in both["model"].items()},
-        "optimizer.state.0.step": both["optimizer"]["state"][0]["step"], "optimizer.groups.0": both["optimizer"]["groups"][0]})
+    step, group = torch.tensor(3.0), numbers(torch.int32, 2)
+    both = {"model": plain(), "optimizer": {"state": {0: {"step": step}}, "groups": [group]}}
+    names = {f"model.{name}": tensor for name, tensor in both["model"].items()}
+    files["nested.pt"] = (both, {}, {**names, "optimizer.state.0.step": step, "optimizer.groups.0": group})
     for protocol in (1, 2, 3, 4, 5):
         files[f"protocol{protocol}.pt"] = (checkpoint("model"), {"pickle_protocol": protocol}, plain())
         files[f"protocol{protocol}_legacy.pt"] = (
@@ -113,17 +143,23 @@ def readable():
 
 
 def refused():
+    """File name to (object, keyword arguments of torch.save)."""
     linear = torch.nn.Linear(2, 2)
+    weights = numbers(torch.float32, 2, 2)
     return {
-        "module.pt": (linear, {}), "module_legacy.pt": (linear, {"_use_new_zipfile_serialization": False}),
-        "numpy_scalar.pt": ({"loss": numpy.float64(0.5), "w": numbers(torch.float32, 2)}, {}),
-        "namespace.pt": ({"args": argparse.Namespace(lr=1), "w": numbers(torch.float32, 2)}, {}),
-        "complex.pt": ({"w": numbers(torch.complex64, 2)}, {}), "sparse.pt": ({"w": numbers(torch.float32, 2, 2).to_sparse()}, {}),
+        "module.pt": (linear, {}),
+        "module_legacy.pt": (linear, {"_use_new_zipfile_serialization": False}),
+        "numpy_scalar.pt": ({"loss": numpy.float64(0.5), "w": weights}, {}),
+        "namespace.pt": ({"args": argparse.Namespace(lr=1), "w": weights}, {}),
+        "complex.pt": ({"w": numbers(torch.complex64, 2)}, {}),
+        "sparse.pt": ({"w": weights.to_sparse()}, {}),
         "meta.pt": ({"w": torch.empty(2, device="meta")}, {}),
-        "quantized.pt": ({"w": torch.quantize_per_tensor(numbers(torch.float32, 2), 0.1, 0, torch.qint8)}, {}),
-        "negated.pt": ({"w": torch._neg_view(numbers(torch.float32, 2))}, {}), "float8_fnuz.pt":
-        ({"w": numbers(torch.float8_e4m3fnuz, 2)}, {}), "expanded.pt": ({"w": torch.ones(1).expand(1000, 1000)}, {}),
-        "tensor.pt": (numbers(torch.float32, 2), {}), "list.pt": ([numbers(torch.float32, 2)], {}),
+        "quantized.pt": ({"w": torch.quantize_per_tensor(weights, 0.1, 0, torch.qint8)}, {}),
+        "negated.pt": ({"w": torch._neg_view(weights)}, {}),
+        "float8_fnuz.pt": ({"w": numbers(torch.float8_e4m3fnuz, 2)}, {}),
+        "expanded.pt": ({"w": torch.ones(1).expand(1000, 1000)}, {}),
+        "tensor.pt": (weights, {}),
+        "list.pt": ([weights], {}),
     }
 
 
@@ -135,7 +171,8 @@ def main():
         # What torch itself reads back is the truth; a plain dict names its own tensors.
         storages = {}
         # torch writes dtypes without a storage class of their own into the old format but fails to read them.
-        loaded = content if name == "dtypes_legacy.pt" else torch.load(FOLDER / name, weights_only=False)
+        readable_by_torch = name != "dtypes_legacy.pt"
+        loaded = torch.load(FOLDER / name, weights_only=False) if readable_by_torch else content
         flat = dict(loaded) if tensors is None else tensors
         if tensors is not None:
             found = [t for t in flatten(loaded)]

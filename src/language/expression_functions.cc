@@ -1,10 +1,12 @@
-#include "architectures/expression_functions.h"
+#include "language/expression_functions.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -15,12 +17,16 @@ constexpr std::size_t kMany = 16;
 
 constexpr Function kFunctions[] = {
     {"has", 1, 1, "has(tensor)"},
+    {"any", 1, 1, "any(pattern)"},
+    {"shape_of", 1, 1, "shape_of(tensor)"},
     {"given", 1, 1, "given(key)", true},
     {"len", 1, 1, "len(x)"},
     {"starts_with", 2, 2, "starts_with(text, start)"},
     {"ends_with", 2, 2, "ends_with(text, end)"},
+    {"numbers", 1, 1, "numbers(text)"},
     {"int", 1, 1, "int(x)"},
     {"round", 1, 2, "round(x, digits)"},
+    {"cast", 2, 2, "cast(x, dtype)"},
     {"min", 1, kMany, "min(x, ...)"},
     {"max", 1, kMany, "max(x, ...)"},
 };
@@ -104,12 +110,56 @@ Called extreme(Arguments arguments, bool smallest) {
   return *best;
 }
 
+/// The integers of "1, 2,3".
+Called numbers(Arguments arguments) {
+  const std::string* text = arguments[0].as_string();
+  if (!text) return FunctionError{0, "a string"};
+  base::Array result;
+  std::string_view rest = *text;
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    std::string_view part = rest.substr(0, comma);
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    std::int64_t value = 0;
+    const auto end = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (part.empty() || end.ec != std::errc() || end.ptr != part.data() + part.size()) {
+      return FunctionError{FunctionError::kNoArgument, "a text is no list of integers: \"1,2\""};
+    }
+    result.emplace_back(value);
+    if (comma == std::string_view::npos) return Value(std::move(result));
+    rest.remove_prefix(comma + 1);
+  }
+}
+
 Called truncated(Arguments arguments) {
   if (arguments[0].as_int()) return arguments[0];
   if (const bool* boolean = arguments[0].as_bool()) return Value(*boolean ? 1 : 0);
   const auto x = number(arguments[0]);
   if (!x) return FunctionError{0, "a number"};
   return integer_of(std::trunc(*x));
+}
+
+/// Half to even to `digits` binary digits, of which none is worth less than 2^least.
+double round_binary(double x, int digits, int least) {
+  int exponent = 0;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1, std::max(exponent - digits, least));
+  return std::nearbyint(x / unit) * unit;
+}
+
+/// A number as an array of that type holds it. mlx goes through float32.
+Called cast(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !std::isfinite(*x)) return FunctionError{0, "a finite number"};
+  const std::string* type = arguments[1].as_string();
+  const double single = round_binary(*x, 24, -149);
+  if (type && *type == "F32" && std::abs(single) < 0x1p128) return Value(single);
+  const double half = round_binary(single, 11, -24);
+  if (type && *type == "F16" && std::abs(half) < 0x1p16) return Value(half);
+  const double brain = round_binary(single, 8, -133);
+  if (type && *type == "BF16" && std::abs(brain) < 0x1p128) return Value(brain);
+  return FunctionError{1, "'F32', 'F16' or 'BF16', with room for the number"};
 }
 
 }  // namespace
@@ -121,10 +171,12 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "len") return length(arguments);
   if (name == "starts_with") return text_test(arguments, true);
   if (name == "ends_with") return text_test(arguments, false);
+  if (name == "numbers") return numbers(arguments);
   if (name == "int") return truncated(arguments);
   if (name == "round") return rounded(arguments);
+  if (name == "cast") return cast(arguments);
   if (name == "min") return extreme(arguments, true);
   return extreme(arguments, false);
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -1,4 +1,5 @@
-// A declaration file as a tree of values in the order of the file, each with its line.
+// A file of the project's languages (declarations, recipes) as a tree of values in the order of the
+// file, each with its line.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 #include "base/quoted.h"
 #include "mlxmill/result.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 struct Entry;
 
@@ -41,7 +42,7 @@ struct Entry {
 };
 
 /// Parses TOML in ASCII. Errors: kInvalidInput at `file:line` for bad TOML, other characters, and
-/// dates, which no declaration holds.
+/// dates, which no such file holds.
 Result<Node> parse_document(std::string_view text, std::string_view file_name);
 
 /// Reads the entries of one table by name and notices those nobody asked for.
@@ -80,4 +81,4 @@ using base::quoted;
 std::optional<std::string> nearest(std::string_view word,
                                    const std::vector<std::string>& candidates);
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "architectures/expression.h"
+#include "language/expression.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 enum class Op : std::uint8_t {
   kLiteral,
@@ -54,4 +54,4 @@ struct Expression::Tree {
   std::size_t root = 0;
 };
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -7,12 +7,13 @@
 #include <optional>
 #include <span>
 
-#include "architectures/document.h"
-#include "architectures/expression.h"
-#include "architectures/expression_functions.h"
-#include "architectures/expression_tree.h"
+#include "base/decimal.h"
+#include "language/document.h"
+#include "language/expression.h"
+#include "language/expression_functions.h"
+#include "language/expression_tree.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using Tree = Expression::Tree;
@@ -227,11 +228,10 @@ class Parser {
     const auto whole = std::from_chars(first, last, integer);
     const bool is_float = whole.ptr != last && (*whole.ptr == '.' || *whole.ptr == 'e');
     if (is_float) {
-      double real = 0;
-      const auto [end, code] = from_chars_double(first, last, real);
-      if (!code) return error("a number");
-      at_ = static_cast<std::size_t>(end - text_.data());
-      return literal(begin, base::Value(real));
+      const std::string spelling = float_spelling();
+      if (spelling.empty()) return error("a number");
+      at_ += spelling.size();
+      return literal(begin, base::Value(base::parse_decimal(spelling)));
     }
     if (whole.ec != std::errc()) return error("an integer of at most 64 bits");
     at_ = static_cast<std::size_t>(whole.ptr - text_.data());
@@ -239,34 +239,26 @@ class Parser {
     return literal(begin, base::Value(integer));
   }
 
-  /// libc++ before 20 has no std::from_chars for double, so the number is put together by hand: the
-  /// few digits a declaration holds are exact in a double.
-  static std::pair<const char*, bool> from_chars_double(const char* at, const char* last,
-                                                        double& value) {
-    double scale = 1;
-    bool fraction = false;
-    int digits = 0;
-    for (; at != last && ((*at >= '0' && *at <= '9') || (*at == '.' && !fraction)); ++at) {
-      if (*at == '.') {
-        fraction = true;
-        continue;
-      }
-      value = value * 10 + (*at - '0');
-      if (fraction) scale *= 10;
-      ++digits;
+  /// "1.5" or "1.5e-3" at this place; empty when what begins as a number does not go on as one.
+  std::string float_spelling() const {
+    std::size_t at = at_;
+    const auto digits = [&] {
+      const std::size_t begin = at;
+      while (at < text_.size() && text_[at] >= '0' && text_[at] <= '9') ++at;
+      return at != begin;
+    };
+    bool sound = digits();
+    if (at < text_.size() && text_[at] == '.') {
+      ++at;
+      sound &= digits();
     }
-    value /= scale;
-    if (at != last && *at == 'e') {
-      int exponent = 0;
-      const char* start = at + 1;
-      if (start != last && *start == '+') ++start;
-      const auto [end, code] = std::from_chars(start, last, exponent);
-      if (code != std::errc() || exponent < -300 || exponent > 300) return {at, false};
-      for (; exponent > 0; --exponent) value *= 10;
-      for (; exponent < 0; ++exponent) value /= 10;
-      at = end;
+    if (at < text_.size() && text_[at] == 'e') {
+      ++at;
+      if (at < text_.size() && (text_[at] == '+' || text_[at] == '-')) ++at;
+      sound &= digits();
     }
-    return {at, digits <= 15};
+    sound &= at == text_.size() || !is_word_char(text_[at]);
+    return sound ? text_.substr(at_, at - at_) : std::string();
   }
 
   Result<std::size_t> member_name() {
@@ -361,4 +353,4 @@ std::vector<std::string> Expression::names() const {
   return result;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -9,7 +9,7 @@
 
 #include "base/value.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 struct Function {
   std::string_view name;
@@ -19,7 +19,7 @@ struct Function {
   bool takes_name = false;  ///< its argument is a key, not that key's value
 };
 
-/// All functions, those that need an environment (`has`, `given`) included.
+/// All functions, those that need an environment (`has`, `any`, `shape_of`, `given`) included.
 std::span<const Function> functions();
 
 struct FunctionError {
@@ -28,8 +28,8 @@ struct FunctionError {
   std::string text;                    ///< what it should be; without an argument what is wrong
 };
 
-/// Calls a function other than `has` and `given`, with as many arguments as it takes.
+/// Calls a function that needs no environment, with as many arguments as it takes.
 std::variant<base::Value, FunctionError> call_function(std::string_view name,
                                                        std::span<const base::Value> arguments);
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -1,11 +1,12 @@
-#include "architectures/expression.h"
+#include "language/expression.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -38,6 +39,14 @@ class Config final : public Environment {
     return Operand(at);
   }
   bool has_tensor(std::string_view tensor) const override { return tensor == "lm_head.weight"; }
+  Result<bool> any_tensor(std::string_view pattern) const override {
+    if (pattern == "{") return Error(Code::kInvalidInput, "a brace without its partner");
+    return pattern == "{*}.weight";
+  }
+  const base::Shape* tensor_shape(std::string_view tensor) const override {
+    static const base::Shape kShape{8, 1, 4};
+    return has_tensor(tensor) ? &kShape : nullptr;
+  }
   bool has_key(const std::vector<std::string>& path) const override {
     return !name(path)->absent();
   }
@@ -71,6 +80,16 @@ TEST(Expression, FollowsPythonsPrecedence) {
   EXPECT_EQ(value("true or missing"), "true");
   EXPECT_EQ(value("5 if zero else 6"), "6");
   EXPECT_EQ(value("missing ?? 2 > 1"), "true");
+}
+
+TEST(Expression, ReadsFloatsExactly) {
+  EXPECT_EQ(value("5.656854249492381"), "5.656854249492381");
+  EXPECT_EQ(value("0.8838834764831844"), "0.8838834764831844");
+  EXPECT_EQ(value("1e-05"), "1e-05");
+  EXPECT_EQ(value("2.5e+3"), "2500");
+  for (const char* bad : {"1.", "1e", "1e+", "1.x", "1.5x", "1e5e"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("at column 1: expected a number")) << bad;
+  }
 }
 
 TEST(Expression, IndexesStringsByCharacter) {
@@ -149,6 +168,20 @@ TEST(Expression, FindsElementsOfListsAndObjectsOrNothing) {
             "f.toml:7: in \"list[0].\" at column 9: expected a name, got the end");
 }
 
+TEST(Expression, SeesShapesOfTensors) {
+  EXPECT_EQ(value("shape_of('lm_head.weight')[-1]"), "4");
+  EXPECT_EQ(value("len(shape_of('lm_head.weight'))"), "3");
+  EXPECT_EQ(value("shape_of('x')[-1] ?? 1"), "1");
+  EXPECT_EQ(value("shape_of('x') ?? 'none'"), "none");
+  EXPECT_EQ(value("shape_of('x')[0]"),
+            "f.toml:7: in \"shape_of('x')[0]\": there is no such tensor");
+  EXPECT_EQ(value("any('{*}.weight')"), "true");
+  EXPECT_EQ(value("any('{*}.bias')"), "false");
+  EXPECT_THAT(value("any('{')"), testing::HasSubstr("brace without its partner"));
+  EXPECT_EQ(value("shape_of(1)"),
+            "f.toml:7: in \"shape_of(1)\": 1 is an integer; expected a string");
+}
+
 TEST(Expression, TellsAbsentFromNull) {
   EXPECT_EQ(value("given(nothing)"), "true");
   EXPECT_EQ(value("given(inner.size)"), "true");
@@ -176,6 +209,26 @@ TEST(Expression, RoundsAsPython) {
   EXPECT_EQ(value("int(text)"), "f.toml:7: in \"int(text)\": text is a string; expected a number");
   EXPECT_EQ(value("round(rate, 99)"),
             "f.toml:7: in \"round(rate, 99)\": 99 is an integer; expected an integer from 0 to 15");
+}
+
+TEST(Expression, ReadsListsOfNumbersInText) {
+  // 0.1, a tie that goes to even, one above it, and 1e-40, which F16 does not have.
+  EXPECT_EQ(value("cast(0.1, 'BF16') == 0.10009765625"), "true");
+  EXPECT_EQ(value("cast(0.1, 'F16') == 0.0999755859375"), "true");
+  EXPECT_EQ(value("cast(0.1, 'F32') == 0.10000000149011612"), "true");
+  EXPECT_EQ(value("cast(1.00390625, 'BF16') == 1"), "true");
+  EXPECT_EQ(value("cast(1.01171875, 'BF16') == 1.015625"), "true");
+  EXPECT_EQ(value("cast(-1.003907, 'BF16') == -1.0078125"), "true");
+  EXPECT_EQ(value("cast(1e-40, 'F16') == 0"), "true");
+  EXPECT_THAT(value("cast(65536, 'F16')"), testing::HasSubstr("with room for the number"));
+  EXPECT_THAT(value("cast(1, 'U8')"), testing::HasSubstr("'F32', 'F16' or 'BF16'"));
+  EXPECT_EQ(value("3 in numbers('1, 3,12 ')"), "true");
+  EXPECT_EQ(value("2 in numbers('1,3,12')"), "false");
+  EXPECT_EQ(value("len(numbers('-7'))"), "1");
+  for (const char* bad :
+       {"numbers('')", "numbers('1,,2')", "numbers('1;2')", "numbers('99999999999999999999')"}) {
+    EXPECT_THAT(value(bad), ::testing::HasSubstr("a text is no list of integers"));
+  }
 }
 
 TEST(Expression, TakesTheSmallestAndTheLargest) {
@@ -211,9 +264,10 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "f.toml:7: in \"99999999999999999999\" at column 1: expected an integer of at most 64 "
             "bits, got \"99999999999999999999\"");
   EXPECT_EQ(value("run('x')"),
-            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), given(key), "
-            "len(x), starts_with(text, start), ends_with(text, end), int(x), round(x, digits), "
-            "min(x, ...), max(x, ...), got \"run('x')\"");
+            "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), any(pattern), "
+            "shape_of(tensor), given(key), len(x), starts_with(text, start), ends_with(text, end), "
+            "numbers(text), int(x), round(x, digits), cast(x, dtype), min(x, ...), max(x, ...), "
+            "got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 
@@ -238,4 +292,4 @@ TEST(Expression, BoundsDepthAndSteps) {
 }
 
 }  // namespace
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

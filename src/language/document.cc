@@ -1,12 +1,18 @@
-#include "architectures/document.h"
+#include "language/document.h"
 
 #include <fmt/format.h>
 
+// toml++ assumes that a table header goes on with a key, which "[#" does not; as an assumption that
+// is undefined behaviour with clang. Without it the parser reports the file.
+#include <toml++/impl/preprocessor.h>
+#undef TOML_ASSERT_ASSUME
+#define TOML_ASSERT_ASSUME(condition) static_assert(true)
 #include <toml++/toml.h>
+
 #include <algorithm>
 #include <tuple>
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 // A declaration is a page of text; the limit keeps a file given by mistake from being parsed at
@@ -94,9 +100,9 @@ Result<Node> parse_document(std::string_view text, std::string_view file_name) {
                                 [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
   if (odd != text.end()) {
     const auto line = 1 + std::count(text.begin(), odd, '\n');
-    return error_at(file_name, static_cast<std::uint32_t>(line),
-                    fmt::format("byte {:#04x} is not ASCII; expected a declaration in ASCII",
-                                static_cast<unsigned char>(*odd)));
+    return error_at(
+        file_name, static_cast<std::uint32_t>(line),
+        fmt::format("byte {:#04x} is not ASCII; expected ASCII", static_cast<unsigned char>(*odd)));
   }
   const toml::parse_result parsed = toml::parse(text, file_name);
   if (!parsed) {
@@ -187,4 +193,4 @@ std::optional<std::string> nearest(std::string_view word,
   return best;
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

@@ -1,4 +1,4 @@
-// Expressions over config.json: the sizes and conditions of a declaration.
+// Expressions: the sizes and conditions of declarations and recipes.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shape.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 
 /// Where an expression's names come from.
 class Environment {
@@ -25,6 +26,10 @@ class Environment {
     explicit Operand(base::Value value) : owned_(std::move(value)), absent_(false) {}
     bool absent() const { return absent_ && !reference_; }
     const base::Value& value() const { return reference_ ? *reference_ : owned_; }
+    /// A part of value(), copied only when it would not outlive this operand.
+    Operand part(const base::Value& inner) const {
+      return reference_ ? Operand(&inner) : Operand(base::Value(inner));
+    }
 
    private:
     const base::Value* reference_ = nullptr;
@@ -35,10 +40,19 @@ class Environment {
   /// The value of a dotted name; an absent operand when there is none.
   virtual Result<Operand> name(const std::vector<std::string>& path) const = 0;
   virtual bool has_tensor(std::string_view name) const = 0;
+  /// Whether the pattern over names matches a tensor. Errors: kInvalidInput for a bad pattern.
+  virtual Result<bool> any_tensor(std::string_view pattern) const {
+    static_cast<void>(pattern);
+    return Error(Code::kInvalidInput, "any() has no meaning here");
+  }
+  /// Null when there is no such tensor.
+  virtual const base::Shape* tensor_shape(std::string_view name) const = 0;
   /// Whether config.json itself has the key, null or not.
   virtual bool has_key(const std::vector<std::string>& path) const = 0;
   /// Takes steps from the budget; false when it is used up.
   virtual bool spend(std::int64_t steps) const = 0;
+  /// What an error says when a name that was needed is absent.
+  virtual std::string missing(std::string_view name) const;
 };
 
 /// A parsed expression. Threads: immutable; copies share the tree.
@@ -71,4 +85,4 @@ class Expression {
   std::shared_ptr<const Tree> tree_;
 };
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language

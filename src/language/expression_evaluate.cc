@@ -6,12 +6,12 @@
 #include <limits>
 #include <utility>
 
-#include "architectures/document.h"
-#include "architectures/expression.h"
-#include "architectures/expression_functions.h"
-#include "architectures/expression_tree.h"
+#include "language/document.h"
+#include "language/expression.h"
+#include "language/expression_functions.h"
+#include "language/expression_tree.h"
 
-namespace mlxmill::architectures {
+namespace mlxmill::language {
 namespace {
 
 using base::Value;
@@ -54,11 +54,12 @@ class Evaluator {
     // Of a ?? b ?? c it is the last that had to be there.
     while (tree_.nodes[node].op == Op::kCoalesce) node = tree_.nodes[node].operands[1];
     if (tree_.nodes[node].op == Op::kIndex) return missing_element(tree_.nodes[node]);
+    if (tree_.nodes[node].op == Op::kCall) return error("there is no such tensor");
     std::string name;
     for (const std::string& part : tree_.nodes[node].path) {
       name += (name.empty() ? "" : ".") + part;
     }
-    return error(fmt::format("config.json has no {}", quoted(name)));
+    return error(environment_.missing(name));
   }
 
   Error error(std::string_view what) const {
@@ -146,10 +147,16 @@ class Evaluator {
       MLXMILL_ASSIGN(const Operand operand, value(argument));
       arguments.push_back(operand.value());
     }
-    if (function == "has") {
+    if (function == "has" || function == "any" || function == "shape_of") {
       const std::string* tensor = arguments[0].as_string();
       if (!tensor) return wrong_type(node.operands[0], arguments[0], "a string");
-      return Operand(Value(environment_.has_tensor(*tensor)));
+      if (function == "has") return Operand(Value(environment_.has_tensor(*tensor)));
+      if (function == "any") {
+        const auto found = environment_.any_tensor(*tensor);
+        if (!found) return error(found.error().what());
+        return Operand(Value(*found));
+      }
+      return shape_of(*tensor);
     }
     auto result = call_function(function, arguments);
     if (const FunctionError* failed = std::get_if<FunctionError>(&result)) {
@@ -157,6 +164,14 @@ class Evaluator {
       return wrong_type(node.operands[failed->argument], arguments[failed->argument], failed->text);
     }
     return Operand(std::get<Value>(std::move(result)));
+  }
+
+  Result<Operand> shape_of(const std::string& tensor) {
+    const base::Shape* shape = environment_.tensor_shape(tensor);
+    if (!shape) return Operand();
+    base::Array extents;
+    for (const std::int64_t extent : *shape) extents.emplace_back(extent);
+    return Operand(Value(std::move(extents)));
   }
 
   Result<Operand> combine(const Tree::Node& node, const Value& a, const Value& b) {
@@ -204,7 +219,7 @@ class Evaluator {
     const Value& b = key.value();
     if (a.as_object() && b.as_string()) {
       const Value* member = a.find(*b.as_string());
-      return member ? Operand(Value(*member)) : Operand();
+      return member ? container.part(*member) : Operand();
     }
     const auto* array = a.as_array();
     const auto* text = a.as_string();
@@ -216,7 +231,7 @@ class Evaluator {
     const std::int64_t at = *b.as_int() < 0 ? *b.as_int() + size : *b.as_int();
     if (at < 0 || at >= size) return Operand();
     const auto place = static_cast<std::size_t>(at);
-    return Operand(array ? Value((*array)[place]) : Value(text->substr(place, 1)));
+    return array ? container.part((*array)[place]) : Operand(Value(text->substr(place, 1)));
   }
 
   Result<Operand> missing_element(const Tree::Node& node) {
@@ -331,6 +346,10 @@ class Evaluator {
 
 }  // namespace
 
+std::string Environment::missing(std::string_view name) const {
+  return fmt::format("config.json has no {}", quoted(name));
+}
+
 Result<Value> Expression::evaluate(const Environment& environment) const {
   MLXMILL_ASSIGN(const Operand result, Evaluator(*tree_, environment).value(tree_->root));
   return result.value();
@@ -348,4 +367,4 @@ Result<std::int64_t> Expression::integer(const Environment& environment) const {
   return evaluator.wrong_type(tree_->root, result.value(), "an integer");
 }
 
-}  // namespace mlxmill::architectures
+}  // namespace mlxmill::language
