@@ -70,6 +70,7 @@ CASES = {
     "minimax_m2": ("minimax-m2", ("model_type",)),
     "hunyuan_v1_dense*": ("hunyuan-dense", ()),
     "glm4_moe and a layer more": ("glm4moe", ()),
+    "ministral3": ("mistral3", ()),
     # As older or other writers have them.
     "mixtral* expert by expert": ("llama", ()),
     "qwen2_moe* gate of one axis": ("qwen2moe", ()),
@@ -225,7 +226,7 @@ def gguf_tensors(arch, config, weights):
         stacked = out.pop(key)
         name = names.get_name(key[1], try_suffixes=(".weight", ".bias"))
         out[name] = np.stack([stacked[i] for i in range(len(stacked))])
-    if arch in ("llama", "granite", "granitemoe", "smollm3"):
+    if arch in ("llama", "granite", "granitemoe", "smollm3", "mistral3"):
         for name in out:
             if ".attn_q." in name:
                 out[name] = permuted(out[name], heads)
@@ -307,14 +308,18 @@ def write_experts(writer, arch, config):
 
 
 def write_scaling(writer, config):
-    scaling = config.get("rope_scaling") or {}
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if "llama_4_scaling_beta" in scaling:
+        writer.add_rope_freq_base(scaling["rope_theta"])
+        writer.add_attn_temperature_scale(scaling["llama_4_scaling_beta"])
+        writer.add_rope_scaling_yarn_log_mul(scaling["mscale_all_dim"])
     kind = scaling.get("rope_type") or scaling.get("type")
     if kind in ("linear", "yarn"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
         writer.add_rope_scaling_factor(scaling["factor"])
     if kind == "yarn":
         writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
-        if scaling.get("mscale_all_dim"):
+        if scaling.get("mscale_all_dim") and "llama_4_scaling_beta" not in scaling:
             writer.add_rope_scaling_yarn_log_mul(0.1 * scaling["mscale_all_dim"])
 
 

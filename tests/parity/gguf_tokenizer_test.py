@@ -26,6 +26,9 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import (GGUF_PRE_TOKE
 from transformers.tokenization_utils_base import generate_merges
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+DEEPSEEK3 = [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+             r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+             r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>\n{% endfor %}"
 
 
@@ -198,6 +201,10 @@ def pre_case(oracle, shared, temp, pre, corpus):
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     elif pre == "starcoder":
         expected.pre_tokenizer = digits
+    elif pre == "deepseek-v3":  # as llama.cpp's src/llama-vocab.cpp has them
+        expected.pre_tokenizer = pre_tokenizers.Sequence([
+            *(pre_tokenizers.Split(Regex(e), behavior="isolated") for e in DEEPSEEK3),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     if pre in ("qwen2", "qwen35"):
         expected.normalizer = normalizers.NFC()
     problems, n = compare(ours, expected, corpus, "spelled out")
@@ -295,7 +302,8 @@ def big_case(oracle, shared, temp, _, corpus):
     tokens = list(dict.fromkeys(tokens))[:262_144]
     types = [CONTROL] * 3 + [UNKNOWN] + [BYTE] * 256 + [NORMAL] * (len(tokens) - 260)
     write(temp / "model.gguf", "gemma", "llama", "default", tokens, types,
-          scores=[-float(i) for i in range(len(tokens))], ids=[("bos", 2), ("eos", 1), ("unk", 3), ("pad", 0)], flags=[("add_space_prefix", False)])
+          scores=[-float(i) for i in range(len(tokens))], ids=[("bos", 2), ("eos", 1), ("unk", 3), ("pad", 0)],
+          flags=[("add_space_prefix", False)])
     # Beside a small process: a child begins with the memory of its parent.
     measure = ("import resource, subprocess, sys, time; t = time.time(); subprocess.run(sys.argv[1:], check=True); "
                "print(time.time() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)")
@@ -314,7 +322,7 @@ def big_case(oracle, shared, temp, _, corpus):
 
 CASES = {
     **{name: byte_level_case for name in ("tokenizer-gpt2", "sample-llama", "openai-gpt-790k")},
-    **{pre: pre_case for pre in ("llama-bpe", "qwen2", "qwen35", "tekken", "gpt-4o", "starcoder", "dbrx")},
+    **{pre: pre_case for pre in ("llama-bpe", "qwen2", "qwen35", "tekken", "gpt-4o", "starcoder", "dbrx", "deepseek-v3")},
     **{arch: sentencepiece_case for arch in ("llama", "phi3", "gemma")},
     "unscored": unscored_case,
     "added": added_case,
