@@ -204,7 +204,9 @@ Result<Block> parse_block(const Node& node, std::string_view file_name) {
   }
   for (const Entry& entry : *node.as_table()) {
     if (entry.key == "at" || entry.key == "when") continue;
-    MLXMILL_ASSIGN(const PathTemplate path, parse_path(entry.key, file_name, entry.line));
+    // What stands behind " #" tells two places of one path apart.
+    const std::string key = entry.key.substr(0, entry.key.find(" #"));
+    MLXMILL_ASSIGN(const PathTemplate path, parse_path(key, file_name, entry.line));
     // Several modules of one path differ in their conditions.
     const Node::Items* items = entry.value.as_array();
     const std::size_t n = items ? items->size() : 1;

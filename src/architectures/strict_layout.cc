@@ -40,7 +40,9 @@ class Builder {
         }
         for (const ModuleSpec& spec : block.modules) {
           const auto one = [&](const std::string& path) { return module(spec, path); };
-          MLXMILL_TRY(expand(spec.path, 0, prefix.empty() ? "" : prefix + ".", one));
+          MLXMILL_TRY(expand(spec.path, 0,
+                             prefix.empty() || spec.path.elements.empty() ? prefix : prefix + ".",
+                             one));
         }
         return {};
       };
@@ -145,8 +147,10 @@ class Builder {
         add(module, spec, "weight_scale", {1});
       } else if (module.packed) {
         add_packed(module, shape);
+        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
       } else if (has_codes) {
         add_codes(module, *weight, shape);
+        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
       } else {
         add(module, spec, parameter.name, shape);
       }
@@ -263,7 +267,6 @@ class Builder {
       }
       module.tensors.push_back(*biases);
     }
-    module.keep_dtype.assign(module.tensors.size(), false);
   }
 
   const detail::Program& program_;

@@ -34,7 +34,8 @@ Value quantization_value(const Scheme& scheme,
   return Value(std::move(object));
 }
 
-std::string output_config_text(Value config, const Value& quantization, bool drop_quantization) {
+std::string output_config_text(Value config, const Value& quantization, bool drop_quantization,
+                               bool keep_vision) {
   if (drop_quantization) {
     config.erase("quantization");
     config.erase("quantization_config");
@@ -43,7 +44,7 @@ std::string output_config_text(Value config, const Value& quantization, bool dro
   if (const Value* own = config.find("quantization"))
     config.set("quantization_config", Value(*own));
   config.erase("_name_or_path");
-  config.erase("vision_config");
+  if (!keep_vision) config.erase("vision_config");
   return formats::dump_json(config, {.indent = 4, .sort_keys = true});
 }
 

@@ -21,11 +21,12 @@ base::Value module_entry(const quantize::Decision& decision);
 base::Value quantization_value(
     const Scheme& scheme, const std::vector<std::pair<std::string, quantize::Decision>>& decisions);
 
-/// The output's config: `_name_or_path` and `vision_config` removed, `quantization` set (or removed
-/// when `quantization` is null and `drop_quantization`), mirrored as `quantization_config`,
-/// top-level keys sorted. Source: mlx_lm/utils.py save_config, quantize_model.
+/// The output's config: `_name_or_path` and (but with `keep_vision`) `vision_config` removed,
+/// `quantization` set (or removed when `quantization` is null and `drop_quantization`), mirrored as
+/// `quantization_config`, top-level keys sorted. Source: mlx_lm/utils.py save_config,
+/// quantize_model.
 std::string output_config_text(base::Value config, const base::Value& quantization,
-                               bool drop_quantization);
+                               bool drop_quantization, bool keep_vision = false);
 
 /// Takes out `quantization_config`, also that of `text_config`.
 void drop_quantization_config(base::Value& config);

@@ -40,6 +40,11 @@ std::optional<Scheme> commonest(const std::vector<Module>& modules, const Decisi
   return best;
 }
 
+/// What floats were coded as; nothing for others.
+std::optional<Scheme> coded_as(const Module& module) {
+  return module.tensors.empty() ? std::nullopt : module.tensors[0].coded_as;
+}
+
 }  // namespace
 
 Module unpacked(const Module& module) {
@@ -61,7 +66,7 @@ Module unpacked(const Module& module) {
   result.tensors.erase(result.tensors.begin(), result.tensors.begin() + n);
   result.keep_dtype.erase(result.keep_dtype.begin(), result.keep_dtype.begin() + n);
   result.tensors.insert(result.tensors.begin(), std::move(weight));
-  result.keep_dtype.insert(result.keep_dtype.begin(), false);
+  result.keep_dtype.insert(result.keep_dtype.begin(), module.keep_dtype[0]);
   result.packed = false;
   result.packed_scheme.reset();
   return result;
@@ -104,7 +109,8 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
     if (modules[i].packed) {
       if (modules[i].packed_scheme != common)
         result.set(path, full_entry(*modules[i].packed_scheme));
-    } else if (decision.scheme && (run || decision.scheme != common)) {
+    } else if (decision.scheme &&
+               ((run && decision.scheme != coded_as(modules[i])) || decision.scheme != common)) {
       result.set(path, module_entry(decision));
     }
   }

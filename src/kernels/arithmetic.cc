@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+#include <limits>
 
 #include "kernels/kernels.h"
 #include "kernels/ref/block_float.h"
@@ -125,6 +127,51 @@ void add(void* x, DType type, float value, std::size_t n) {
 void multiply(void* x, DType type, float value, std::size_t n) {
   const float rounded = ref::round_to(type, value);
   in_place(x, type, n, [rounded](float v) { return v * rounded; });
+}
+
+namespace {
+
+/// 2^y by its integer part and a polynomial of degree 6 in the rest. Source: mlx 0.32.4
+/// backend/cpu/simd/math.h; the coefficients are Cephes'.
+float exponential(float x) {
+  constexpr float kCoefficients[] = {1.535336188319500e-4f,
+                                     1.339887440266574e-3f,
+                                     9.618437357674640e-3f,
+                                     5.550332471162809e-2f,
+                                     2.402264791363012e-1f,
+                                     6.931472028550421e-1f,
+                                     1.0f};
+  if (std::isnan(x)) return x;
+  if (x > 88.0f) return std::numeric_limits<float>::infinity();
+  if (x < -88.0f) return 0;
+  const float y = x * 1.442695f;
+  const float whole = std::floor(y + 0.5f);
+  const float rest = y - whole;
+  float power = kCoefficients[0];
+  for (std::size_t i = 1; i < std::size(kCoefficients); ++i) {
+    power = std::fma(power, rest, kCoefficients[i]);
+  }
+  return ref::power_of_two(static_cast<int>(whole)) * power;
+}
+
+float sigmoid(float x) {
+  const float low = 1.0f / (1.0f + exponential(std::abs(x)));
+  return x < 0 ? low : 1.0f - low;
+}
+
+}  // namespace
+
+void residual_gate(float* x, std::size_t n, float temperature, float epsilon, bool stream) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float w = x[i] / temperature;
+    const float branch = sigmoid(w);
+    if (!stream) {
+      x[i] = branch;
+      continue;
+    }
+    const float square = sigmoid(-w) * (1.0f + branch);
+    x[i] = std::sqrt(square < epsilon ? epsilon : square);
+  }
 }
 
 void unpack_words(const void* words, std::size_t n_words, int bits,

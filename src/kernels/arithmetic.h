@@ -25,6 +25,11 @@ void from_f32(const float* src, void* dst, DType type, std::size_t n);
 void add(void* x, DType type, float value, std::size_t n);
 void multiply(void* x, DType type, float value, std::size_t n);
 
+/// In place: sigmoid(x / temperature), or with `stream` sqrt(max(sigmoid(-x / temperature) * (1 +
+/// sigmoid(x / temperature)), epsilon)). Numerics: float32 as libmlx's CPU backend computes it, so
+/// its polynomial for the exponential.
+void residual_gate(float* x, std::size_t n, float temperature, float epsilon, bool stream);
+
 /// n_words little-endian 32-bit words, each with 32 / bits codes: code k of a word is the `bits`
 /// bits from bit order[k] * bits. One byte per code. Requires bits to be 1, 2, 4 or 8.
 void unpack_words(const void* words, std::size_t n_words, int bits,

@@ -44,6 +44,11 @@ Status decode_one(Work& work, const std::string& stem, const std::string& ending
         .at(fmt::format("tensor {}", base::quoted(stem + ending)))
         .hint("is a shard missing?");
   }
+  if (!weight->pieces.empty() && weight->pieces[0].computed) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("{} has another scale already", base::quoted(stem)))
+        .at(fmt::format("tensor {}", base::quoted(stem + ending)));
+  }
   // A scale beside weights that are floats already is a remnant.
   if (is_mlx_float(weight->dtype)) {
     work.drop(stem + ending, "a scale of weights that are no 8-bit floats any more");
@@ -65,6 +70,31 @@ Status decode_one(Work& work, const std::string& stem, const std::string& ending
   return {};
 }
 
+/// DeepSeek's own names, P.weight beside P.scale. Experts may be FP4, two codes to a byte.
+Status decode_deepseek(Work& work, const std::string& stem, const std::optional<Block>& block,
+                       bool exponents) {
+  const TensorView* weight = work.table.find(stem + ".weight");
+  const TensorView* scales = work.table.find(stem + ".scale");
+  const bool one_byte = scales->dtype == DType::kU8 || scales->dtype == DType::kF8E8M0;
+  const bool fp4 = one_byte && !scales->shape.empty() &&
+                   scales->shape.size() == weight->shape.size() &&
+                   (weight->dtype == DType::kI8 || weight->dtype == DType::kU8) &&
+                   weight->shape.back() == scales->shape.back() * 16;
+  if (!fp4) {
+    MLXMILL_ASSIGN(TensorView renamed, work.table.take(stem + ".scale", stem));
+    renamed.name = stem + ".weight_scale";
+    work.table.put(std::move(renamed));
+    return decode_one(work, stem + ".weight", "_scale", block, exponents);
+  }
+  MLXMILL_ASSIGN(TensorView codes, work.table.take(stem + ".weight", stem));
+  MLXMILL_ASSIGN(TensorView factors, work.table.take(stem + ".scale", stem));
+  codes.dtype = DType::kU8;
+  MLXMILL_ASSIGN(TensorView view,
+                 fp4_view(stem + ".weight", std::move(codes), std::move(factors), std::nullopt));
+  work.table.put(std::move(view));
+  return {};
+}
+
 }  // namespace
 
 Status decode_fp8(Work& work) {
@@ -82,8 +112,13 @@ Status decode_fp8(Work& work) {
         work.drop(stem + ending, "a scale of activations");
         continue;
       }
+      // Other things have scales, too: hyper-connections' hc_attn_scale.
+      if (!work.table.find(stem) && !stem.ends_with("weight")) continue;
       MLXMILL_TRY(decode_one(work, stem, ending, block, mxfp8));
     }
+  }
+  for (const std::string& stem : work.table.ending_in(".scale")) {
+    if (work.table.find(stem + ".weight")) MLXMILL_TRY(decode_deepseek(work, stem, block, mxfp8));
   }
   if (mxfp8) {
     work.result.quantization = base::Value(base::Object{

@@ -66,6 +66,8 @@ Status evaluate(const tensors::ShiftBytes& op, const Inputs& in, std::uint64_t b
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::Reciprocal& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
+Status evaluate(const tensors::ResidualGate& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
 Status evaluate(const tensors::ZeroToBias& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::DecodeGroups& op, const Inputs& in, std::uint64_t begin,

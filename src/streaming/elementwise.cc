@@ -89,4 +89,13 @@ Status evaluate(const tensors::Reciprocal&, const Inputs& in, std::uint64_t begi
   return {};
 }
 
+Status evaluate(const tensors::ResidualGate& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out) {
+  auto* values = static_cast<float*>(out);
+  MLXMILL_TRY(in.read_f32(0, begin, n, values));
+  kernels::residual_gate(values, n, static_cast<float>(op.temperature),
+                         static_cast<float>(op.epsilon), op.stream);
+  return {};
+}
+
 }  // namespace mlxmill::streaming

@@ -38,6 +38,9 @@ struct Describe {
     return fmt::format("shift {} {}", op.shift, op.mask);
   }
   std::string operator()(const Reciprocal&) const { return "reciprocal"; }
+  std::string operator()(const ResidualGate& op) const {
+    return fmt::format("residual gate {} {} {}", op.temperature, op.epsilon, op.stream);
+  }
   std::string operator()(const ZeroToBias& op) const { return fmt::format("bias {}", op.add); }
   std::string operator()(const DecodeGroups& op) const {
     return fmt::format("groups {} {} {}", op.add, op.has_zeros, op.has_index);

@@ -94,6 +94,14 @@ struct ShiftBytes {
 /// 1 / x in float32, rounded once.
 struct Reciprocal {};
 
+/// What a gate with fixed weights gives the branch, s = sigmoid(x / temperature), or the stream,
+/// sqrt(max(sigmoid(-x / temperature) * (1 + s), epsilon)). In float32.
+struct ResidualGate {
+  double temperature = 1;
+  double epsilon = 0;
+  bool stream = false;
+};
+
 /// Inputs: zero points U8 and scales. -(zero + add) * scale in float32, rounded to the scales'
 /// dtype.
 struct ZeroToBias {
@@ -124,7 +132,7 @@ struct RepackGgml {
 
 using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
                                Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
-                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ZeroToBias,
+                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ResidualGate, ZeroToBias,
                                DecodeGroups, DecodeGgml, RepackGgml>;
 
 /// A tensor that is computed when it is read.

@@ -1,4 +1,6 @@
 """Small checkpoints of families whose published layout is far from mlx-lm's: its own parameters, turned back."""
+import re
+
 import mlx.core as mx
 
 from families import tensors_of, with_kv_b
@@ -81,4 +83,134 @@ def kimi_k3_mxfp4():
     return kimi_k3_as_published(packed=True)
 
 
-MAKERS = [kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4]
+DEEPSEEK_NAMES = (
+    ("lm_head.", "head."), ("model.embed_tokens.", "embed."), (".self_attn.", ".attn."), (".mlp.", ".ffn."),
+    (".input_layernorm.", ".attn_norm."), (".post_attention_layernorm.", ".ffn_norm."), (".attn_hc.", ".hc_attn_"),
+    (".ffn_hc.", ".hc_ffn_"), (".sinks", ".attn_sink"), (".compressor.gate_proj.", ".compressor.wgate."),
+    (".shared_experts.gate_proj.", ".shared_experts.w1."), (".shared_experts.down_proj.", ".shared_experts.w2."),
+    (".shared_experts.up_proj.", ".shared_experts.w3."), (".indexer.k_proj.", ".indexer.wk."),
+    (".q_a_proj.", ".wq_a."), (".q_b_proj.", ".wq_b."), (".kv_proj.", ".wkv."), (".o_a_proj.", ".wo_a."),
+    (".o_b_proj.", ".wo_b."), (".q_a_norm.", ".q_norm."), (".compressor.kv_norm.", ".compressor.norm."),
+    (".gate.e_score_correction_bias", ".gate.bias"))
+
+
+def deepseek_v41():
+    """In MLX's layout."""
+    config = {"model_type": "deepseek_v41", "vocab_size": 512, "hidden_size": 128, "num_hidden_layers": 4,
+              "num_attention_heads": 4, "head_dim": 64, "q_lora_rank": 64, "qk_rope_head_dim": 32, "o_groups": 2,
+              "o_lora_rank": 64, "moe_intermediate_size": 64, "n_routed_experts": 4, "num_experts_per_tok": 2,
+              "sliding_window": 8, "compress_ratios": [0, 2, 2, 1], "kv_source_layer_ids": [1, 3],
+              "index_source_layer_ids": [1, 3], "candidate_source_layer_id": -1, "index_n_heads": 2,
+              "index_head_dim": 64, "index_topk": 4, "hc_mult": 2, "torch_dtype": "bfloat16"}
+    tensors = tensors_of(config)
+    floats = ("_hc.", "sinks", "e_score_correction_bias", "compressor.")
+    return config, {name: tensor.astype(mx.float32) if any(part in name for part in floats) else tensor
+                    for name, tensor in tensors.items()}
+
+
+def deepseek_v41_as_published(coded=False):
+    """DeepSeek's names; `coded`: mxfp8 in tiles of 32 x 32, experts in FP4."""
+    config, tensors = deepseek_v41()
+    named = {"vision.patch.weight": mx.zeros((8, 8)), "mtp.0.norm.weight": mx.zeros((8,)),
+             "layers.0.ffn.gate.bias_vl": mx.zeros((4,)), "layers.1.engram.table.weight": mx.zeros((8, 8))}
+    for name, tensor in tensors.items():
+        for mine, theirs in DEEPSEEK_NAMES:
+            name = name.replace(mine, theirs)
+        name = name.removeprefix("model.")
+        if ".switch_mlp." in name:
+            base, proj = name.split(".switch_mlp.")
+            for expert in range(tensor.shape[0]):
+                stem = f"{base}.{expert}.{ {'gate_proj': 'w1', 'down_proj': 'w2', 'up_proj': 'w3'}[proj.split('.')[0]]}"
+                if coded:
+                    codes, scales = mx.quantize(tensor[expert], mode="mxfp4")
+                    named.update({stem + ".weight": codes.view(mx.int8), stem + ".scale": scales})
+                else:
+                    named[stem + ".weight"] = tensor[expert]
+            continue
+        if ".wo_a." in name:
+            tensor = tensor.flatten(0, 1)
+        linear = re.search(r"\.w(q_a|q_b|kv|o_a|o_b|k|1|2|3)\.weight$", name) and "compressor" not in name
+        if coded and linear:
+            rows = -(-tensor.shape[0] // 32)
+            exponents = mx.random.randint(108, 114, (rows, tensor.shape[1] // 32), key=mx.random.key(rows))
+            named[name] = mx.random.randint(0, 120, tensor.shape, key=mx.random.key(len(name))).astype(mx.uint8)
+            named[name.removesuffix("weight") + "scale"] = exponents.astype(mx.uint8)
+        else:
+            named[name] = tensor
+    if coded:
+        config["quantization_config"] = {"quant_method": "fp8", "fmt": "e4m3", "scale_fmt": "ue8m0",
+                                         "activation_scheme": "dynamic", "weight_block_size": [32, 32]}
+    return config, {name: mx.contiguous(tensor) for name, tensor in named.items()}
+
+
+def deepseek_v41_coded():
+    config, tensors = deepseek_v41_as_published(coded=True)
+    return {"model_type": "deepseek_v41_text", **{k: v for k, v in config.items() if k != "model_type"}}, tensors
+
+
+def muse_spark(**more):
+    """In MLX's layout."""
+    text = {"hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+            "num_hidden_layers": 4, "vocab_size": 512, "rms_norm_eps": 1e-5, "post_norm_eps": 1e-5,
+            "rope_parameters": {"rope_theta": 10000.0}, "layer_rope_theta": [10000.0, 0, 10000.0, 10000.0],
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            "sliding_window": 8, "final_logit_softcapping": 30.0, "output_multiplier": 1.0, "num_local_experts": 4,
+            "num_experts_per_tok": 2, "moe_hidden_size": 64, "moe_intermediate_size": 64}
+    config = {"model_type": "muse_spark", "text_config": text, "torch_dtype": "bfloat16",
+              "audio_config": {"out_hidden_size": 128}, **more}
+    tensors = tensors_of(config)
+    return config, {name: tensor.astype(mx.float32) if name.endswith(("_alpha", "_beta")) else tensor
+                    for name, tensor in tensors.items()}
+
+
+def apart(tensor, head_dim):
+    """Neighbouring rows back to where transformers has them."""
+    return tensor.reshape(-1, head_dim // 2, 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
+
+
+def muse_spark_as_published(**more):
+    """Gates of all sizes, so that the exponential is tried over its range."""
+    config, tensors = muse_spark(**more)
+    named = {"model.audio_tower.conv.weight": mx.zeros((8, 8))}
+    zero_centred = ("input_layernorm.weight", "feedforward_layernorm.weight", "expert_norm.weight")
+    for index, (name, tensor) in enumerate(tensors.items()):
+        stem = name.rsplit(".", 2)[0]
+        if name.endswith(("_alpha", "_beta")):
+            layer, kind = name.rsplit(".", 1)
+            where = "attention" if "attn" in kind else "feedforward"
+            gate = mx.random.normal(tensor.shape, key=mx.random.key(index)) * mx.linspace(0, 12, tensor.size)
+            named[f"{layer}.post_{where}_residual_gate.gate"] = gate.astype(mx.bfloat16)
+        elif name.endswith("qkvg_proj.weight"):
+            q, k, v, gate = mx.split(tensor, [128, 192, 256])
+            named.update({f"{stem}.q_proj.weight": apart(q, 32), f"{stem}.k_proj.weight": apart(k, 32),
+                          f"{stem}.v_proj.weight": v, f"{stem}.gate_proj.weight": gate})
+        elif ".attn.qkv_proj." in name:
+            q, k, v = mx.split(tensor, 3)
+            part = name.rsplit(".", 1)[1]
+            named.update({f"{stem}.q_proj.{part}": apart(q, 16), f"{stem}.k_proj.{part}": apart(k, 16),
+                          f"{stem}.v_proj.{part}": v})
+        elif ".experts.gate_proj." in name:
+            named[f"{stem}.gate_up_proj"] = mx.concatenate([tensor, tensors[name.replace("gate_proj", "up_proj")]], 1)
+        elif ".experts.down_proj." in name:
+            named[f"{stem}.down_proj"] = tensor
+        elif name.endswith(zero_centred):
+            named[name] = tensor - 1
+        elif ".experts.up_proj." not in name:
+            named[name] = tensor
+    return config, {name: mx.contiguous(tensor) for name, tensor in named.items()}
+
+
+def muse_spark_with_vision():
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "patch_size": 4, "pos_emb_height": 4, "pos_emb_width": 4}
+    return muse_spark_as_published(vision_config=vision)
+
+
+# The recipes stop at a position_embedding_table.
+NO_RECIPES = {"muse_spark_with_vision"}
+# The model computes with Metal kernels only.
+NO_FORWARD = {"muse_spark", "muse_spark_as_published", "muse_spark_with_vision"}
+# A recipe makes mlx-lm quantize what it then multiplies by as if it were not.
+BROKEN_BY_RECIPES = {"kimi_k3", "kimi_k3_as_published", "kimi_k3_mxfp4"}
+MAKERS = [kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4, deepseek_v41,
+          deepseek_v41_as_published, deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision]

@@ -34,6 +34,8 @@ def write(folder, base, config, tensors):
         if (base / name).exists():
             shutil.copyfile(base / name, folder / name)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    if config["model_type"] == "muse_spark":  # mlx-lm's default template for it does not load
+        (folder / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
     mx.save_safetensors(str(folder / "model.safetensors"), tensors, {"format": "pt"})
 
 

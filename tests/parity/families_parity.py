@@ -70,6 +70,18 @@ def patched_outcome(program, source, configuration, work):
     return oracle.Outcome(name, "differs" if problems else "equal", f"{len(ours)} tensors", tuple(problems))
 
 
+def loads_outcome(program, source, configuration, work):
+    """What mlx-lm makes of it stops in mlx-lm; ours must run."""
+    theirs, ours = work / configuration.name / "mlx-lm", work / configuration.name / "mlxmill"
+    theirs.parent.mkdir(parents=True)
+    oracle.quietly(oracle.convert, str(source), str(theirs), **configuration.arguments)
+    result = oracle.mlxmill(program, source, ours, configuration.flags)
+    problems = oracle.loads(ours) if result.returncode == 0 else [result.stderr.strip()[-400:]]
+    if not oracle.loads(theirs):
+        problems.append("mlx-lm runs its own output")
+    return oracle.Outcome(f"{configuration.name}, ours runs", "differs" if problems else "equal", "", tuple(problems))
+
+
 def packed_outcomes(program, source, decoded, configuration, work):
     """Of a source that is quantized: as it is, and turned back."""
     if configuration.name != "16-bit":
@@ -81,7 +93,7 @@ def packed_outcomes(program, source, decoded, configuration, work):
 
 def outcomes(program, name, folders, configuration, work):
     source = folders[name]
-    if name in families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
+    if name in computed_families.NO_RECIPES | families.NO_RECIPES | families.NORM_HEADS and configuration.name.startswith("mixed"):
         return []
     if name in families.PACKED:
         return packed_outcomes(program, source, folders[families.PACKED[name]], configuration, work / name)
@@ -89,7 +101,9 @@ def outcomes(program, name, folders, configuration, work):
         return [refusal_outcome(program, source, configuration, work / name)]
     if name in families.TWINS:
         return [oracle.twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
-    if name in families.NO_FORWARD:
+    if name in computed_families.BROKEN_BY_RECIPES and configuration.name.startswith("mixed"):
+        return [loads_outcome(program, source, configuration, work / name)]
+    if name in families.NO_FORWARD | computed_families.NO_FORWARD:
         configuration = replace(configuration, logits=False)
     with output_layer_kept() if name in families.NORM_HEADS else contextlib.nullcontext():
         result = oracle.run_configuration(program, source, configuration)

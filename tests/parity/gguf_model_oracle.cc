@@ -4,6 +4,7 @@
 //   gguf_model_oracle FILE OUT    writes into the folder OUT the model's files (config.json,
 //                                 tokenizer.json, ...), tensors.bin and tensors.json, which lists
 //                                 the tensors of the MLX layout with their places in tensors.bin.
+//   gguf_model_oracle FILE OUT files    the files alone, without looking for a family of MLX.
 // An error goes to stderr; exit status 1.
 #include <cstdio>
 #include <fstream>
@@ -60,7 +61,7 @@ Result<base::Value> write_tensors(const std::vector<mlxmill::architectures::Modu
   return base::Value(std::move(list));
 }
 
-Status run(const std::string& file, const std::string& out) {
+Status run(const std::string& file, const std::string& out, bool files_only) {
   MLXMILL_ASSIGN(const formats::GgufModel model, formats::open_gguf(file));
   std::vector<TensorView> views;
   std::vector<streaming::StoredTensor> stored;
@@ -76,6 +77,8 @@ Status run(const std::string& file, const std::string& out) {
   for (const auto& [name, text] : imported.files) {
     std::ofstream(out + "/" + name, std::ios::binary) << text;
   }
+  for (const std::string& warning : imported.warnings) std::cout << warning << "\n";
+  if (files_only) return {};
   MLXMILL_ASSIGN(const auto catalogue, mlxmill::architectures::Catalogue::built_in());
   MLXMILL_ASSIGN(const auto choice, catalogue.choose(imported.config, imported.tensors));
   streaming::SourcePool pool(std::move(stored));
@@ -83,8 +86,6 @@ Status run(const std::string& file, const std::string& out) {
   MLXMILL_ASSIGN(base::Value tensors, write_tensors(choice.layout.modules, pool, data));
   base::Value report{base::Object()};
   report.set("family", choice.declaration.family());
-  base::Array warnings(imported.warnings.begin(), imported.warnings.end());
-  report.set("warnings", std::move(warnings));
   report.set("tensors", std::move(tensors));
   std::ofstream(out + "/tensors.json", std::ios::binary) << formats::dump_json(report);
   return {};
@@ -93,11 +94,12 @@ Status run(const std::string& file, const std::string& out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: gguf_model_oracle FILE OUT\n";
+  const bool files_only = argc == 4 && std::string(argv[3]) == "files";
+  if (argc != 3 && !files_only) {
+    std::cerr << "usage: gguf_model_oracle FILE OUT [files]\n";
     return 2;
   }
-  const Status status = run(argv[1], argv[2]);
+  const Status status = run(argv[1], argv[2], files_only);
   if (status) return 0;
   std::cerr << status.error().message() << "\n";
   return 1;

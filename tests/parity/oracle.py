@@ -141,6 +141,21 @@ def drop_stale_settings(config):
                 del section["quantization_config"]
 
 
+def drop_told_schemes(theirs, ours):
+    """FP4 experts in a model of 8-bit floats: mlx-lm tells their scheme by their shapes alone. mlxmill says it, for
+    loaders that do not look. Returns whether it did."""
+    told = False
+    for key in ("quantization", "quantization_config"):
+        section = ours.get(key)
+        if not isinstance(section, dict) or section.get("mode") != "mxfp8":
+            continue
+        for path in [path for path, entry in section.items() if path not in theirs.get(key, {})]:
+            if section[path] == {"group_size": 32, "bits": 4, "mode": "mxfp4"}:
+                del section[path]
+                told = True
+    return told
+
+
 def unpack_left_over(tensors, quantization):
     """-d of a model with MultiLinear (DeepSeek's embed_q and unembed_out): mlx-lm leaves these modules packed and
     drops the config that says so, which does not load. mlxmill turns them back like the others."""
@@ -207,8 +222,9 @@ def compare_configs(their_folder, our_folder, configuration):
     if nulls:
         fill_in_null_groups(theirs)
     drop_stale_settings(theirs)
+    told = drop_told_schemes(theirs, ours)
     problems = list(json_differences("config.json: ", theirs, ours))
-    if not problems and not nulls and "fp8" not in their_text and their_text != our_text:
+    if not problems and not nulls and not told and "fp8" not in their_text and their_text != our_text:
         at = next((i for i, (x, y) in enumerate(zip(their_text, our_text)) if x != y), len(our_text))
         problems.append(f"config.json: equal as JSON, but not as text: {our_text[at - 20:at + 20]!r}, "
                         f"mlx-lm {their_text[at - 20:at + 20]!r}")

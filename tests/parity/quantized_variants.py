@@ -107,7 +107,7 @@ def int4_experts_kimi(c):
     c.config["text_config"]["quantization_config"] = copy.deepcopy(INT4)
 
 
-@variant("deepseek_v3", weights=True)
+@variant("deepseek_v3")
 def int4_experts_and_attention(c):
     """kv_b_proj packed, too: it is decoded, cut, and coded again."""
     int4_experts(c, [name for name in linear_layers(c) if ".experts." in name or "kv_b_proj" in name])

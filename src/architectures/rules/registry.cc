@@ -22,6 +22,7 @@ constexpr Kind kKinds[] = {
     {"normalize", rules::make_normalize},
     {"refuse", rules::make_refuse},
     {"rename", rules::make_rename},
+    {"residual_gate", rules::make_residual_gate},
     {"reshape", rules::make_reshape},
     {"split", rules::make_split},
     {"squeeze", rules::make_squeeze},

@@ -19,6 +19,7 @@ Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_refuse(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_rename(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_residual_gate(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_reshape(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_split(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_squeeze(RuleReader& reader);
