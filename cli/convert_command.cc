@@ -30,7 +30,7 @@ constexpr const char* kDefaultOutput = "mlx_model";
 // -q.
 struct ConvertArgs {
   Text source, hf_path, output, upload_repo;
-  bool quantize = false, dequantize = false;
+  bool quantize = false, dequantize = false, requantize = false, exact_norms = false;
   std::optional<int> q_bits, bits, q_group_size, group_size;
   Text q_mode, mode, quant_predicate, recipe, dtype, codes;
   bool trust_remote_code = false;
@@ -76,7 +76,8 @@ std::vector<Example> convert_examples() {
 
 void add_model_flags(CLI::App* app, ConvertArgs& args) {
   add_text(app, "SOURCE", args.source, kFolderValue,
-           "folder with config.json and safetensors weights (hub names are not available yet)");
+           "folder with config.json and weights (safetensors, pytorch_model*.bin), or a GGUF file (hub names "
+           "are not available yet)");
   const std::string group = "Model";
   add_text(app, "--hf-path,--model", args.hf_path, kFolderValue, "the same as SOURCE")
       ->group(group);
@@ -120,10 +121,18 @@ void add_quantize_flags(CLI::App* app, ConvertArgs& args) {
   add_choice(app, "--codes", args.codes, {"mlx"},
              "how codes are chosen (default: mlx, the codes of libmlx's CPU backend)")
       ->group(group);
-  add_switch(app, "-d,--dequantize", args.dequantize, "turn a quantized MLX model back")
+  add_switch(app, "-d,--dequantize", args.dequantize, "turn a quantized model back into floats")
       ->group(group);
   add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
              "type of what stays unquantized (default: config.json's torch_dtype, else as stored)")
+      ->group(group);
+  add_switch(
+      app, "--exact-norms", args.exact_norms,
+      "keep norms that mlx-lm stores as 1 + weight in float32 (qwen3_next, qwen3_5, step3p5); "
+      "activations become float32 with them")
+      ->group(group);
+  add_switch(app, "--requantize", args.requantize,
+             "quantize anew what the source (GPTQ, AWQ, ...) holds as codes that MLX could keep")
       ->group(group);
   const std::string theirs = "mlx_lm.convert's names (no effect without -q)";
   add_integer(app, "--q-bits", args.q_bits, 1, kMostBits, "as --bits")->group(theirs);
@@ -220,6 +229,8 @@ std::string card_command(const ConvertOptions& options) {
   if (name.empty()) name = std::filesystem::weakly_canonical(options.source, ignored).filename();
   std::string command = "mlxmill convert " + shell_quote(name);
   if (options.dequantize) command += " -d";
+  if (options.exact_norms) command += " --exact-norms";
+  if (options.requantize) command += " --requantize";
   if (options.quantize) {
     command += " -q";
     if (options.mode != Mode::kAffine)
@@ -257,6 +268,8 @@ Result<ConvertOptions> make_options(const CLI::App& app, const ConvertArgs& args
   options.output = without_trailing_slash(args.output.value_or(kDefaultOutput));
   options.quantize = args.quantize || args.bits || args.group_size || args.mode || args.recipe;
   options.dequantize = args.dequantize;
+  options.requantize = args.requantize;
+  options.exact_norms = args.exact_norms;
   if (options.quantize && options.dequantize) {
     return Error(Code::kUsage, "convert: choose either to quantize or to dequantize, not both");
   }

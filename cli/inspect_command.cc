@@ -143,7 +143,7 @@ Command add_inspect_command(CLI::App& root) {
   CLI::App* app = root.add_subcommand("inspect", "Show what is in a model; reads headers only");
   const auto args = std::make_shared<InspectArgs>();
   add_text(app, kPathValue, args->path, kPathValue,
-           "folder with config.json, or one .safetensors file");
+           "folder with config.json, one .safetensors file, or a GGUF file");
   add_switch(app, "--tensors", args->tensors, "list every tensor");
   add_text(app, "--filter", args->filter, "GLOB",
            "list only tensors whose name matches, for example '*.q_proj.*'; implies --tensors");

@@ -27,7 +27,9 @@ struct ConvertOptions {
   /// "", one of recipe_names(), or the path of a recipe file (docs/RECIPES.md): an existing file,
   /// or anything that ends in ".toml".
   std::string recipe;
-  bool dequantize = false;  ///< Turns a quantized source back into floats.
+  bool dequantize = false;   ///< Turns a quantized source back into floats.
+  bool exact_norms = false;  ///< Norms that mlx-lm stores as 1 + weight stay float32; multipliers
+                             ///< are rounded once.
   bool requantize =
       false;  ///< Quantizes anew what another format's source holds as codes MLX could keep.
   std::optional<DType>

@@ -29,8 +29,8 @@ struct CodingShare {
 };
 
 struct ModelInfo {
-  std::string
-      kind;  ///< "Hugging Face checkpoint", "MLX model", "MLX quantized model", "safetensors file".
+  std::string kind;  ///< "Hugging Face checkpoint", "MLX model", "MLX quantized model",
+                     ///< "safetensors file", "GGUF model".
   std::string model_type;  ///< Empty for a single file.
   std::string family;      ///< Declaration that serves it; empty when none does.
   std::vector<InspectedTensor> tensors;
@@ -42,7 +42,7 @@ struct ModelInfo {
   double bits_per_weight = 0;
 };
 
-/// Inspects a folder with config.json, or one .safetensors file.
+/// Inspects a folder with config.json, one .safetensors file, or a GGUF file.
 /// Errors: as for opening a checkpoint.
 Result<ModelInfo> inspect_model(const std::filesystem::path& path);
 

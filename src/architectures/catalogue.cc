@@ -90,11 +90,11 @@ Result<Declaration> Catalogue::find(const base::Value& config) const {
   return std::move(unknown).at("config.json");
 }
 
-Result<Choice> Catalogue::choose(const base::Value& config,
-                                 std::span<const TensorView> tensors) const {
+Result<Choice> Catalogue::choose(const base::Value& config, std::span<const TensorView> tensors,
+                                 bool exact_norms) const {
   Result<Declaration> found = find(config);
   if (found) {
-    MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors));
+    MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors, exact_norms));
     return Choice{*std::move(found), std::move(layout), {}};
   }
   if (found.error().code() != Code::kUnknownModel) return std::move(found).error();
@@ -110,7 +110,7 @@ Result<Choice> Catalogue::choose(const base::Value& config,
     const std::string& type = declaration->model_types().front();
     base::Value as_family = config;
     as_family.set("model_type", type);
-    Result<Layout> layout = declaration->apply(as_family, tensors);
+    Result<Layout> layout = declaration->apply(as_family, tensors, exact_norms);
     if (!layout) continue;
     layout->config_edits.push_back({{"model_type"}, base::Value(type)});
     return Choice{*declaration,

@@ -79,8 +79,8 @@ Result<Layout> Declaration::apply(const base::Value& config,
   return apply(config, std::span<const TensorView>(views));
 }
 
-Result<Layout> Declaration::apply(const base::Value& config,
-                                  std::span<const TensorView> tensors) const {
+Result<Layout> Declaration::apply(const base::Value& config, std::span<const TensorView> tensors,
+                                  bool exact_norms) const {
   if (!config.as_object()) {
     return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
@@ -91,7 +91,7 @@ Result<Layout> Declaration::apply(const base::Value& config,
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
   MLXMILL_ASSIGN(layout.config_edits, config_edits(*program_, scope));
-  Work work{table, scope, layout.dropped};
+  Work work{table, scope, layout.dropped, exact_norms};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {
     MLXMILL_TRY(add_strict_modules(*program_, scope, table, layout));
@@ -99,6 +99,24 @@ Result<Layout> Declaration::apply(const base::Value& config,
     MLXMILL_ASSIGN(layout.modules, open_modules(*program_, scope, table));
   }
   return layout;
+}
+
+Result<std::vector<ConfigEdit>> Declaration::edits(const base::Value& config,
+                                                   std::span<const TensorView> tensors) const {
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
+  const Scope scope(*program_, config, table);
+  MLXMILL_TRY(check_config(*program_, scope));
+  return config_edits(*program_, scope);
+}
+
+Result<std::vector<TensorView>> Declaration::rewrite(const base::Value& config,
+                                                     std::span<const TensorView> tensors) const {
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
+  Scope scope(*program_, config, table);
+  std::vector<Dropped> dropped;
+  Work work{table, scope, dropped};
+  for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
+  return table.views();
 }
 
 }  // namespace mlxmill::architectures

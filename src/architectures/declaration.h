@@ -119,7 +119,18 @@ class Declaration {
   /// expected and got).
   Result<Layout> apply(const base::Value& config, std::span<const SourceTensor> tensors) const;
   /// The same for tensors that something was done to already.
-  Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors) const;
+  /// `exact_norms`: sums and products that mlx-lm rounds to the stored dtype are made in float32,
+  /// and sums stay so.
+  Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors,
+                       bool exact_norms = false) const;
+
+  /// What [config] comes to for these tensors, when required keys are there and the checks hold.
+  /// Errors: kInvalidInput, kUnsupported.
+  Result<std::vector<ConfigEdit>> edits(const base::Value& config,
+                                        std::span<const TensorView> tensors) const;
+  /// The tensors after [[rules]], whatever [[modules]] says. Errors: those of the rules.
+  Result<std::vector<TensorView>> rewrite(const base::Value& config,
+                                          std::span<const TensorView> tensors) const;
 
   /// The place of the family among those that may serve a model_type no file names; empty when it
   /// may not serve any, or not one with this config.
@@ -159,7 +170,8 @@ class Catalogue {
   /// model_type becomes that family's, as mlx-lm could not load it otherwise.
   /// Errors: those of find() and apply(); for a model that nothing fits, kUnknownModel with the
   /// tensors and config keys that were found.
-  Result<Choice> choose(const base::Value& config, std::span<const TensorView> tensors) const;
+  Result<Choice> choose(const base::Value& config, std::span<const TensorView> tensors,
+                        bool exact_norms = false) const;
 
   std::span<const Declaration> declarations() const { return declarations_; }
 

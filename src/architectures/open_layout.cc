@@ -93,14 +93,14 @@ Result<std::vector<Module>> open_modules(const detail::Program& program, const S
       views.erase(views.begin());
       for (const TensorView* view : views) {
         module.tensors.push_back(*view);
-        module.keep_dtype.push_back(matches(program.keep_dtype, view->name));
+        module.keep_dtype.push_back(view->keeps_dtype || matches(program.keep_dtype, view->name));
       }
       result.push_back(std::move(module));
       continue;
     }
     for (const TensorView* view : views) {
       module.tensors.push_back(*view);
-      module.keep_dtype.push_back(matches(program.keep_dtype, view->name));
+      module.keep_dtype.push_back(view->keeps_dtype || matches(program.keep_dtype, view->name));
     }
     const TensorView* weight = path.empty() || rank(views[0]) != 0 ? nullptr : views[0];
     const TensorView* scales = views.size() > 1 && rank(views[1]) == 1 ? views[1] : nullptr;

@@ -22,6 +22,7 @@ struct Work {
   TensorTable& tensors;
   Scope& scope;
   std::vector<Dropped>& dropped;
+  bool exact_norms = false;  ///< Arithmetic in float32; sums stay so.
 };
 
 /// What every rule has: the tensors it is about, and when.

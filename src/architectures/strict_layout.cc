@@ -197,7 +197,7 @@ class Builder {
       report_.ill_formed(full, "BF16, F16 or F32", std::string(dtype_name(view->dtype)));
     }
     module.tensors.push_back(*view);
-    module.keep_dtype.push_back(keeps(spec, name));
+    module.keep_dtype.push_back(view->keeps_dtype || keeps(spec, name));
   }
 
   static const base::Value* bitnet_config(const base::Value& config) {

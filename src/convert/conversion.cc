@@ -15,6 +15,7 @@
 #include "convert/job_builder.h"
 #include "convert/journal.h"
 #include "convert/open_recipe.h"
+#include "convert/open_source.h"
 #include "convert/output_card.h"
 #include "convert/output_config.h"
 #include "convert/packed_modules.h"
@@ -24,7 +25,6 @@
 #include "io/hash.h"
 #include "io/work_folder.h"
 #include "quantize/recipe.h"
-#include "sources/decode_checkpoint.h"
 
 namespace mlxmill::convert {
 namespace {
@@ -96,7 +96,12 @@ Status Planner::check_options() {
 
 Status Planner::open_source() {
   const ConvertOptions& o = c_.options;
-  MLXMILL_ASSIGN(c_.checkpoint, formats::open_checkpoint(o.source));
+  MLXMILL_ASSIGN(OpenedSource opened,
+                 convert::open_source(o.source, o.quantize || o.dequantize || o.requantize));
+  c_.checkpoint = std::move(opened.checkpoint);
+  source_ = std::move(opened.weights);
+  c_.copies = std::move(opened.copies);
+  c_.made = std::move(opened.made);
   // An output inside the source would change it; a source inside the output would be replaced with
   // it.
   if (io::is_within(o.output, o.source) || io::is_within(o.source, o.output)) {
@@ -136,11 +141,8 @@ Status Planner::lay_out() {
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
-  Result<sources::DecodedSource> decoded = sources::decode_checkpoint(
-      c_.checkpoint, c_.options.quantize || c_.options.dequantize || c_.options.requantize);
-  if (!decoded) return std::move(decoded).error().at(c_.options.source.string());
-  source_ = *std::move(decoded);
-  Result<architectures::Choice> choice = catalogue.choose(c_.checkpoint.config, source_.tensors);
+  Result<architectures::Choice> choice =
+      catalogue.choose(c_.checkpoint.config, source_.tensors, c_.options.exact_norms);
   if (!choice) return std::move(choice).error().at(c_.options.source.string());
   layout_ = std::move(choice->layout);
   c_.plan.family = choice->declaration.family();
@@ -346,12 +348,12 @@ Status Planner::write_small_files() {
     weight_map.emplace_back(tensor.name, c_.files[tensor.file].name);
   }
   c_.index_text = index_text(total_size, leaf_parameters(c_.plan.modules), std::move(weight_map));
-  MLXMILL_ASSIGN(c_.copies, formats::files_to_copy(c_.options.source));
   for (const std::string& name : c_.copies) {
     std::error_code ignored;
     const auto bytes = std::filesystem::file_size(c_.options.source / name, ignored);
     if (!ignored) c_.plan.copied_bytes += bytes;
   }
+  for (const auto& [name, text] : c_.made) c_.plan.copied_bytes += text.size();
 
   c_.plan.source_bytes = c_.checkpoint.weight_bytes;
   c_.plan.bits_per_weight = c_.plan.parameters ? static_cast<double>(c_.plan.output_bytes) * 8 /

@@ -74,6 +74,8 @@ struct Conversion {
   std::string index_text;           ///< model.safetensors.index.json.
   std::string card;                 ///< README.md.
   std::vector<std::string> copies;  ///< Files copied beside the weights.
+  std::vector<std::pair<std::string, std::string>>
+      made;  ///< Files written beside them: name, text.
   formats::Checkpoint checkpoint;
   std::unique_ptr<streaming::SourcePool> sources;  ///< What the jobs read from.
   std::vector<OutputTensor> outputs;               ///< In file and data order.

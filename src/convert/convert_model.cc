@@ -114,6 +114,10 @@ Status write_small_files(const Conversion& c, const PipelineResult& result,
     MLXMILL_TRY(io::copy_file(c.options.source / name, folder / name));
     names.push_back(name);
   }
+  for (const auto& [name, text] : c.made) {
+    MLXMILL_TRY(io::write_text(folder / name, text));
+    names.push_back(name);
+  }
   convert::Manifest manifest;
   manifest.made_with = fmt::format("mlxmill {}", version());
   for (const std::string& name : names) {

@@ -12,6 +12,7 @@
 #include "formats/quantization_config.h"
 #include "io/file.h"
 #include "mlxmill/inspect.h"
+#include "report/inspect_gguf.h"
 
 namespace mlxmill {
 namespace {
@@ -142,6 +143,9 @@ Result<Checkpoint> open_single(const std::filesystem::path& path) {
 
 Result<ModelInfo> inspect_model(const std::filesystem::path& path) {
   std::error_code error;
+  if (path.extension() == ".gguf" && std::filesystem::is_regular_file(path, error)) {
+    return report::inspect_gguf(path);
+  }
   Result<Checkpoint> checkpoint = std::filesystem::is_regular_file(path, error)
                                       ? open_single(path)
                                       : formats::open_checkpoint(path);

@@ -24,7 +24,8 @@ Status decode_module(Work& work, const std::string& path, bool divides) {
   if (!found || found->dtype != DType::kU8) return {};
   MLXMILL_ASSIGN(const TensorView bytes, work.table.take(name, name));
   MLXMILL_ASSIGN(TensorView scale, work.table.take(path + ".weight_scale", name));
-  if (bytes.shape.size() != 2 || bytes.shape[1] % 128 != 0)
+  if (bytes.shape.size() != 2 || bytes.shape[0] == 0 || bytes.shape[1] == 0 ||
+      bytes.shape[1] % 128 != 0)
     return unfit(bytes, "[outputs / 4, a multiple of 128 inputs]");
   if (!is_mlx_float(scale.dtype) || scale.shape != base::Shape{1}) return unfit(scale, "one float");
   std::vector<TensorView> quarters;
@@ -57,7 +58,8 @@ Status decode_module(Work& work, const std::string& path, bool divides) {
 }  // namespace
 
 Status decode_bitnet(Work& work) {
-  if (!work.repack) {
+  // mlx-lm's own bitnet has ternary layers and no others.
+  if (!work.repack || work.model_type == "bitnet") {
     work.result.keeps_settings = true;
     return {};
   }

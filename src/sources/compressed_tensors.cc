@@ -55,6 +55,7 @@ class Decoder {
   Status packed(const std::string& path) {
     const std::string name = path + ".weight_packed";
     MLXMILL_ASSIGN(TensorView codes, work_.table.take(name, name));
+    MLXMILL_TRY(check_unused(work_, path + ".weight", name));
     MLXMILL_ASSIGN(TensorView scales, work_.table.take(path + ".weight_scale", name));
     std::optional<TensorView> shape = work_.table.take_if(path + ".weight_shape");
     if (codes.dtype == DType::kU8) return fp4(path, std::move(codes), std::move(scales));
@@ -92,15 +93,23 @@ class Decoder {
     std::int64_t bits = bits_.size() == 1 ? *bits_.begin() : 0;
     if (shape) {
       MLXMILL_ASSIGN(const std::vector<std::byte> bytes, work_.table.read(*shape));
+      std::int64_t rows = 0;
       std::int64_t columns = 0;
-      std::int32_t narrow = 0;
+      std::int32_t narrow[2] = {0, 0};
       if (shape->dtype == DType::kI64 && bytes.size() == 16) {
+        std::memcpy(&rows, bytes.data(), 8);
         std::memcpy(&columns, bytes.data() + 8, 8);
       } else if (shape->dtype == DType::kI32 && bytes.size() == 8) {
-        std::memcpy(&narrow, bytes.data() + 4, 4);
-        columns = narrow;
+        std::memcpy(narrow, bytes.data(), 8);
+        rows = narrow[0];
+        columns = narrow[1];
       } else {
         return unfit(*shape, "I64 [2] or I32 [2]");
+      }
+      if (rows != codes.shape[0]) {
+        return Error(Code::kInvalidInput,
+                     fmt::format("it says {} rows; the codes have {}", rows, codes.shape[0]))
+            .at(fmt::format("tensor {}", base::quoted(shape->name)));
       }
       if (columns <= 0 || columns > (std::int64_t{1} << 40) || codes.shape[1] * 32 % columns != 0) {
         return Error(Code::kInvalidInput,
@@ -248,6 +257,14 @@ Status decode_compressed_tensors(Work& work) {
                  fmt::format("the sparse format {} of compressed-tensors is not read",
                              base::quoted(sparse)))
         .at("config.json: quantization_config");
+  }
+  // The one dense format whose tensors have the names of another.
+  const std::string format = text_setting(work.settings, "format", "");
+  if (format == "marlin-24") {
+    return Error(Code::kUnsupported, fmt::format("the format {} of compressed-tensors is not read",
+                                                 base::quoted(format)))
+        .at("config.json: quantization_config")
+        .hint("convert the original checkpoint");
   }
   Decoder decoder(work, std::move(bits));
   MLXMILL_TRY(decoder.run());

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
+#include "base/checked_math.h"
 #include "base/quoted.h"
 #include "sources/methods.h"
 
@@ -48,6 +50,19 @@ std::string strange_tensor(const std::vector<TensorView>& tensors) {
     }
   }
   return "";
+}
+
+/// Sizes stay far from where the methods' own products of them overflow. A tensor without elements
+/// may have any extents in its file.
+Status check_sizes(const std::vector<TensorView>& tensors) {
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 48;
+  for (const TensorView& view : tensors) {
+    base::Shape extents = view.shape;
+    std::replace(extents.begin(), extents.end(), std::int64_t{0}, std::int64_t{1});
+    if (base::element_count(extents).value_or(kMost + 1) <= kMost) continue;
+    return unfit(view, "extents that multiply to 2^48 at most");
+  }
+  return {};
 }
 
 /// The method's name. Errors: kInvalidInput when there is none or it is no string.
@@ -97,6 +112,15 @@ Error unfit(const TensorView& view, std::string_view expected) {
       .at(fmt::format("tensor {}", base::quoted(view.name)));
 }
 
+Status check_unused(const Work& work, const std::string& name, std::string_view codes) {
+  const TensorView* found = work.table.find(name);
+  if (!found) return {};
+  return Error(Code::kInvalidInput,
+               fmt::format("the same weights are in {} too; which of them counts is not told",
+                           base::quoted(codes)))
+      .at(fmt::format("tensor {}", base::quoted(name)));
+}
+
 const base::Value* settings_of(const base::Value& config, const base::Value& modelopt) {
   const base::Value* mlx = config.find("quantization");
   if (mlx && !mlx->is_null()) return nullptr;
@@ -120,8 +144,9 @@ Result<DecodedSource> decode(const base::Value& config, const base::Value& model
   MLXMILL_ASSIGN(result.method, method_of(*settings));
   for (const Method& method : kMethods) {
     if (method.name != result.method) continue;
+    MLXMILL_TRY(check_sizes(tensors));
     SourceTable table(std::move(tensors), read);
-    Work work{table, *settings, repack, result};
+    Work work{table, *settings, text_setting(config, "model_type", ""), repack, result};
     MLXMILL_TRY(method.decode(work));
     result.tensors = std::move(table).views();
     return result;

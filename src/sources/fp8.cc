@@ -44,6 +44,11 @@ Status decode_one(Work& work, const std::string& stem, const std::string& ending
         .at(fmt::format("tensor {}", base::quoted(stem + ending)))
         .hint("is a shard missing?");
   }
+  if (!weight->pieces.empty() && weight->pieces[0].computed) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("{} has another scale already", base::quoted(stem)))
+        .at(fmt::format("tensor {}", base::quoted(stem + ending)));
+  }
   // A scale beside weights that are floats already is a remnant.
   if (is_mlx_float(weight->dtype)) {
     work.drop(stem + ending, "a scale of weights that are no 8-bit floats any more");

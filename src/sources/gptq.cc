@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "base/checked_math.h"
 #include "base/quoted.h"
 #include "sources/methods.h"
 #include "tensors/view.h"
@@ -53,8 +54,11 @@ struct Stored {
 Status check(const TensorView& view, std::size_t rank, bool integer) {
   const bool type =
       integer ? view.dtype == DType::kI32 || view.dtype == DType::kU32 : is_mlx_float(view.dtype);
-  if (view.shape.size() == rank && type && (rank == 1 || view.shape.back() > 0)) return {};
-  return unfit(view, fmt::format("{} with {} axes", integer ? "I32" : "F16, BF16 or F32", rank));
+  const bool empty = base::element_count(view.shape).value_or(0) == 0;
+  if (view.shape.size() == rank && type && !empty) return {};
+  return unfit(view,
+               fmt::format("{} with {} ax{}s, none of them empty",
+                           integer ? "I32" : "F16, BF16 or F32", rank, rank == 1 ? "i" : "e"));
 }
 
 Result<Stored> take(Work& work, const std::string& path) {
@@ -100,15 +104,17 @@ struct Settings {
 Status decode_module(Work& work, const std::string& path, const Settings& settings,
                      std::size_t& n_decoded) {
   MLXMILL_ASSIGN(Stored stored, take(work, path));
+  const std::string name = path + ".weight";
+  MLXMILL_TRY(check_unused(work, name, stored.codes.name));
   const std::int64_t out = stored.scales.shape[1];
   const std::int64_t groups = stored.scales.shape[0];
-  // Both packings are published under either name; the shapes tell.
-  const bool awq =
-      stored.codes.shape[1] != out && stored.codes.shape[1] * 32 == out * settings.bits;
+  // Both packings are published under either name; the shapes tell. AWQ's is one of 4 bits.
+  const bool awq = settings.bits == 4 && stored.codes.shape[1] != out &&
+                   stored.codes.shape[1] * 32 == out * settings.bits;
   if (!awq && stored.codes.shape[1] != out) {
-    return unfit(stored.codes,
-                 fmt::format("{} columns as in its scales {}, or {}-bit codes of them", out,
-                             base::to_string(stored.scales.shape), settings.bits));
+    return unfit(stored.codes, fmt::format("{} columns as in its scales {}{}", out,
+                                           base::to_string(stored.scales.shape),
+                                           settings.bits == 4 ? ", or 4-bit codes of them" : ""));
   }
   GroupedCodes parts;
   parts.bits = settings.bits;
@@ -137,7 +143,6 @@ Status decode_module(Work& work, const std::string& path, const Settings& settin
   if (stored.index) {
     MLXMILL_ASSIGN(in_order, groups_in_order(work, *stored.index, columns, groups));
   }
-  const std::string name = path + ".weight";
   if (in_order) {
     MLXMILL_ASSIGN(TensorView view, affine_view(name, std::move(parts)));
     work.table.put(std::move(view));

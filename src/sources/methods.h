@@ -12,6 +12,7 @@ namespace mlxmill::sources {
 struct Work {
   SourceTable& table;
   const base::Value& settings;
+  std::string model_type;
   bool repack = false;  ///< Also what mlx-lm would keep as it is.
   DecodedSource& result;
 
@@ -29,6 +30,9 @@ std::string text_setting(const base::Value& settings, std::string_view key,
 
 /// kInvalidInput at the tensor.
 Error unfit(const tensors::TensorView& view, std::string_view expected);
+
+/// kInvalidInput when the checkpoint holds weights of that name beside those in `codes`.
+Status check_unused(const Work& work, const std::string& name, std::string_view codes);
 
 /// Integer codes with a scale and perhaps a zero point for each group along a row.
 struct GroupedCodes {

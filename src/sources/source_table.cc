@@ -13,6 +13,16 @@ namespace {
 
 constexpr std::uint64_t kSmallBytes = 1 << 20;
 
+/// Whether the elements of a stored tensor follow each other in its file.
+bool in_a_row(const tensors::Piece& piece) {
+  std::int64_t step = 1;
+  for (std::size_t k = piece.shape.size(); k-- > 0;) {
+    if (piece.shape[k] != 1 && piece.strides[k] != step) return false;
+    step *= piece.shape[k];
+  }
+  return true;
+}
+
 }  // namespace
 
 SourceTable::SourceTable(std::vector<TensorView> views, ReadSmall read) : read_(std::move(read)) {
@@ -78,20 +88,15 @@ Result<std::vector<std::byte>> SourceTable::read(const TensorView& view) const {
                              dtype_name(view.dtype), base::to_string(view.shape)))
         .at(fmt::format("tensor {}", base::quoted(view.name)));
   }
-  return read_(view.pieces[0].source);
-}
-
-Result<float> SourceTable::read_number(const TensorView& view) const {
-  if (base::element_count(view.shape) != 1u || view.dtype != DType::kF32) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("it is {} {}; expected one F32", dtype_name(view.dtype),
-                             base::to_string(view.shape)))
+  if (!in_a_row(view.pieces[0])) {
+    return Error(Code::kUnsupported, "its elements do not follow each other in the file")
         .at(fmt::format("tensor {}", base::quoted(view.name)));
   }
-  MLXMILL_ASSIGN(const std::vector<std::byte> bytes, read(view));
-  float value = 0;
-  std::copy_n(bytes.data(), sizeof(value), reinterpret_cast<std::byte*>(&value));
-  return value;
+  MLXMILL_ASSIGN(std::vector<std::byte> bytes, read_(view.pieces[0].source));
+  if (bytes.size() == *n * dtype_bytes(view.dtype)) return bytes;
+  return Error(Code::kInternal, fmt::format("{} bytes were read; expected {}", bytes.size(),
+                                            *n * dtype_bytes(view.dtype)))
+      .at(fmt::format("tensor {}", base::quoted(view.name)));
 }
 
 std::vector<TensorView> SourceTable::views() && {

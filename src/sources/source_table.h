@@ -17,7 +17,7 @@ namespace mlxmill::sources {
 /// Reads a whole small tensor: its index in the checkpoint. Errors: those of io::File.
 using ReadSmall = std::function<Result<std::vector<std::byte>>(std::size_t index)>;
 
-/// Views by name, in the order of the checkpoint; what is made comes where the weight was.
+/// Views by name, in the order of the checkpoint; what is made comes after them.
 class SourceTable {
  public:
   explicit SourceTable(std::vector<tensors::TensorView> views, ReadSmall read);
@@ -40,8 +40,6 @@ class SourceTable {
   /// A stored tensor of at most 1 MiB, whole. Errors: kUnsupported for a larger or computed one;
   /// those of io::File.
   Result<std::vector<std::byte>> read(const tensors::TensorView& view) const;
-  /// A single number, of any type.
-  Result<float> read_number(const tensors::TensorView& view) const;
 
   std::vector<tensors::TensorView> views() &&;
 

@@ -24,6 +24,8 @@ DType weight_type(const TensorView& scales) {
   return scales.dtype == DType::kF16 ? DType::kF16 : DType::kBF16;
 }
 
+bool has_elements(const base::Shape& shape) { return base::element_count(shape).value_or(0) != 0; }
+
 bool same_but_last(const base::Shape& a, const base::Shape& b) {
   return a.size() == b.size() && !a.empty() && std::equal(a.begin(), a.end() - 1, b.begin());
 }
@@ -53,8 +55,8 @@ Result<std::int64_t> check_groups(std::string_view name, const GroupedCodes& par
   const base::Shape& codes = parts.codes.shape;
   const base::Shape& scales = parts.scales.shape;
   const auto bits = static_cast<std::int64_t>(parts.bits);
-  const bool rows_fit = codes.size() >= 2 && same_but_last(codes, scales) && codes.back() > 0 &&
-                        scales.back() > 0 && is_mlx_float(parts.scales.dtype);
+  const bool rows_fit = codes.size() >= 2 && same_but_last(codes, scales) && has_elements(codes) &&
+                        has_elements(scales) && is_mlx_float(parts.scales.dtype);
   const bool zeros_fit = !parts.zeros || parts.zeros->shape == scales;
   if (rows_fit && zeros_fit && codes.back() * 32 % bits == 0) {
     const std::int64_t columns = codes.back() * 32 / bits;
@@ -186,7 +188,7 @@ Result<TensorView> fp4_view(std::string name, TensorView bytes, TensorView scale
   const bool fits = (nvfp4 || scales.dtype == DType::kU8 || scales.dtype == DType::kF8E8M0) &&
                     bytes.shape.size() >= 2 &&
                     (bytes.dtype == DType::kU8 || bytes.dtype == DType::kI8) &&
-                    same_but_last(bytes.shape, scales.shape) && scales.shape.back() > 0 &&
+                    same_but_last(bytes.shape, scales.shape) && has_elements(scales.shape) &&
                     bytes.shape.back() * 2 == scales.shape.back() * group;
   if (!fits) {
     return Error(Code::kInvalidInput,
@@ -219,8 +221,9 @@ Result<TensorView> fp4_view(std::string name, TensorView bytes, TensorView scale
 Result<TensorView> mxfp8_view(TensorView numbers, TensorView exponents) {
   const bool fits =
       numbers.shape.size() >= 2 && numbers.shape.size() == exponents.shape.size() &&
-      numbers.shape.back() == exponents.shape.back() * 32 &&
-      exponents.shape[exponents.shape.size() - 2] > 0 &&
+      std::equal(numbers.shape.begin(), numbers.shape.end() - 2, exponents.shape.begin()) &&
+      numbers.shape.back() == exponents.shape.back() * 32 && has_elements(numbers.shape) &&
+      has_elements(exponents.shape) &&
       numbers.shape[numbers.shape.size() - 2] % exponents.shape[exponents.shape.size() - 2] == 0 &&
       dtype_bytes(exponents.dtype) == 1 && dtype_bytes(numbers.dtype) == 1;
   if (!fits) {

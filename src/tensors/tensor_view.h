@@ -51,6 +51,8 @@ struct TensorView {
   /// The scheme nearest to the codes that these weights were decoded from, when MLX cannot hold
   /// them.
   std::optional<Scheme> coded_as = std::nullopt;
+  /// Its dtype stays when floats are cast to the run's.
+  bool keeps_dtype = false;
 };
 
 /// Weights as MLX keeps them (docs/FORMATS.md). For decoded weights [..., rows, in]:

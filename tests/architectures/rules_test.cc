@@ -348,6 +348,25 @@ TEST(ArithmeticRules, ComputeInTheDtypeOfTheTensor) {
       ::testing::HasSubstr("normalize 1 1e-07 -> BF16 [4, 6] (BF16 multiply along 0: 2 2 2 0.5"));
 }
 
+TEST(ArithmeticRules, RoundOnceWhenAskedTo) {
+  Checkpoint checkpoint;
+  checkpoint.add("norm.weight", {4}).add("w.weight", {4, 6});
+  const auto declaration =
+      Declaration::parse(with_identity("[[rules]]\nadd = \"norm.weight\"\nvalue = 1\n"
+                                       "[[rules]]\nmultiply = \"w.weight\"\nby = 0.3\n"),
+                         "f.toml");
+  ASSERT_TRUE(declaration);
+  const auto layout = declaration->apply(test::object({}), checkpoint.views(), true);
+  ASSERT_TRUE(layout) << layout.error().message();
+  const TensorView& norm = *find(*layout, "norm.weight");
+  EXPECT_EQ(norm.dtype, DType::kF32);
+  EXPECT_TRUE(norm.keeps_dtype);
+  const TensorView& w = *find(*layout, "w.weight");
+  EXPECT_EQ(w.dtype, DType::kBF16);
+  EXPECT_THAT(tensors::describe(w),
+              ::testing::StartsWith("BF16 cast -> BF16 [4, 6] (F32 multiply"));
+}
+
 TEST(ArithmeticRules, RefuseWhatDoesNotFit) {
   Checkpoint checkpoint;
   checkpoint.add("w", {4, 6}).add("ids", {4}, DType::kI32);

@@ -184,12 +184,11 @@ TEST(Checkpoint, ExplainsOtherLayouts) {
   put(folder, "tf_model.h5", "");
   EXPECT_EQ(error_of(folder, Code::kUnsupported),
             "DIR: has only foreign weights: 'tf_model.h5'; safetensors weights are needed");
-  put(folder, "pytorch_model-00001-of-00002.bin", "");
+  put(folder, "consolidated.00.pth", "");
   put(folder, "training_args.bin", "");
-  EXPECT_EQ(
-      error_of(folder, Code::kUnsupported),
-      "DIR: has only pickle weights: 'pytorch_model-00001-of-00002.bin'; loading them can run "
-      "code; convert them with safetensors' convert.py first");
+  EXPECT_EQ(error_of(folder, Code::kUnsupported),
+            "DIR: has only pickle weights: 'consolidated.00.pth'; those named pytorch_model*.bin "
+            "beside a config.json are read");
   put(folder, "config.json", "{}");
   put(folder, "diffusion_pytorch_model.safetensors", shard("a"));
   EXPECT_EQ(

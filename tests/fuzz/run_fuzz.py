@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs one fuzz target for some seconds, starting from files of this project. Exit status: the target's."""
 import argparse
+import json
 import shutil
 import struct
 import subprocess
@@ -51,6 +52,42 @@ def gguf_inputs():
             yield bytes([data]) + header + bytes(-len(header) % 64)
 
 
+def sources_inputs():
+    """What sources_fuzz takes: settings, a byte that asks for repacking, tensors (name, type, extents), bytes."""
+    types = {"U8": 1, "I8": 2, "F8_E4M3": 3, "F8_E8M0": 5, "F16": 8, "BF16": 9, "U32": 10, "I32": 11, "F32": 12, "I64": 14}
+
+    def extent(n):
+        return n if n < 160 else 159 + n // 128
+
+    def model(settings, *tensors, data=bytes(range(256)) * 16, repack=0):
+        content = json.dumps(settings).encode() + bytes([0, repack])
+        for name, kind, *shape in tensors:
+            content += name.encode() + bytes([0, types[kind], len(shape), *map(extent, shape)])
+        return content + b"\0" + data
+
+    for block in ([8, 16], None):
+        yield model({"quant_method": "fp8", "weight_block_size": block}, ("a.weight", "F8_E4M3", 16, 32),
+                    ("a.weight_scale_inv", "F32", 2, 2), ("a.input_scale", "F32", 1), ("n.weight", "BF16", 32))
+    yield model({"quant_method": "fp8"}, ("e.down_proj", "F8_E4M3", 3, 4, 8), ("e.down_proj_scale", "F32", 3))
+    yield model({"quant_method": "mxfp8"}, ("a.weight", "F8_E4M3", 8, 64), ("a.weight_scale_inv", "U8", 8, 2))
+    order = b"".join((i % 2).to_bytes(4, "little") for i in range(64))
+    for bits in (2, 3, 4, 8):
+        yield model({"quant_method": "gptq", "bits": bits, "checkpoint_format": "gptq_v2"}, ("a.g_idx", "I32", 64),
+                    ("a.qweight", "I32", 2 * bits, 32), ("a.scales", "F16", 2, 32), ("a.qzeros", "I32", 2, bits), data=order)
+    yield model({"quant_method": "awq"}, ("a.qweight", "I32", 64, 4), ("a.scales", "F16", 2, 32), ("a.qzeros", "I32", 2, 4))
+    integers = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}}
+    yield model(integers, ("a.weight_packed", "I32", 8, 8), ("a.weight_scale", "BF16", 8, 2), ("a.weight_zero_point", "I32", 1, 2))
+    yield model(integers, ("a.weight_shape", "I64", 2), ("a.weight_packed", "I32", 8, 8), ("a.weight_scale", "BF16", 8, 2),
+                data=(8).to_bytes(8, "little") + (64).to_bytes(8, "little"))
+    yield model(integers, ("a.weight", "I8", 8, 64), ("a.weight_scale", "BF16", 8, 1), ("a.weight_zero_point", "I8", 8, 1),
+                ("b.weight", "F8_E4M3", 8, 8), ("b.weight_scale", "F32", 1))
+    yield model(integers, ("a.weight_packed", "U8", 8, 32), ("a.weight_scale", "F8_E4M3", 8, 4), ("a.weight_global_scale", "F32", 1))
+    yield model({"quant_method": "modelopt"}, ("a.weight", "U8", 8, 32), ("a.weight_scale", "F8_E4M3", 8, 4),
+                ("a.weight_scale_2", "F32"), ("b.weight", "F8_E4M3", 8, 8), ("b.weight_scale", "F32"), ("b.input_scale", "F32"))
+    yield model({"quant_method": "mxfp4"}, ("e.down_proj_blocks", "U8", 2, 4, 2, 16), ("e.down_proj_scales", "U8", 2, 4, 2))
+    yield model({"quant_method": "bitnet"}, ("a.weight", "U8", 8, 128), ("a.weight_scale", "BF16", 1), repack=1)
+
+
 def pickle_input(path):
     """What pickle_fuzz takes: a byte that allows windows of storages, then the pickle."""
     if not zipfile.is_zipfile(path):
@@ -75,6 +112,9 @@ def seeds_of(name):
     if name == "gguf":
         yield from ((f"made-{i}", content) for i, content in enumerate(gguf_inputs()))
         return
+    if name == "sources":
+        yield from ((f"made-{i}", content) for i, content in enumerate(sources_inputs()))
+        return
     pattern, read = SEEDS[name]
     for path in sorted(ROOT.glob(pattern)):
         if path.is_file() and path.stat().st_size < 1 << 20:
@@ -84,7 +124,7 @@ def seeds_of(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
-    parser.add_argument("name", choices=sorted([*SEEDS, "gguf"]))
+    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources"]))
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()

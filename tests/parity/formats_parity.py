@@ -97,6 +97,10 @@ CASES = [
 
 def quantized(sample, settings, store):
     checkpoint = Checkpoint(sample)
+    # Two layers show what six would.
+    checkpoint.config["num_hidden_layers"] = 2
+    for name in [n for n in checkpoint.tensors if n.startswith("model.layers.") and int(n.split(".")[2]) >= 2]:
+        del checkpoint.tensors[name]
     expected = {}
     for name, plain in list(checkpoint.tensors.items()):
         if not is_projection(name):

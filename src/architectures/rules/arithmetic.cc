@@ -38,6 +38,19 @@ TensorView compute(const TensorView& view, tensors::Operation operation) {
                           Computed{std::move(operation), view.dtype, view.shape, {view}});
 }
 
+/// Every element in another type.
+TensorView as(const TensorView& view, DType dtype) {
+  if (view.dtype == dtype) return view;
+  return tensors::view_of(view.name, Computed{tensors::Cast{}, dtype, view.shape, {view}});
+}
+
+/// In the dtype of the view, rounding after every step as mlx-lm does; or in float32, rounding
+/// once.
+TensorView product(const TensorView& view, tensors::Operation operation, bool exact) {
+  if (!exact) return compute(view, std::move(operation));
+  return as(compute(as(view, DType::kF32), std::move(operation)), view.dtype);
+}
+
 class Add final : public Rule {
  public:
   Add(RuleHead head, Expression value) : Rule(std::move(head)), value_(std::move(value)) {}
@@ -51,7 +64,10 @@ class Add final : public Rule {
         return bad(match.view,
                    fmt::format("\"value\" is {}; expected a number", value.type_name()));
       }
-      out.push_back(compute(match.view, tensors::AddConstant{*addend}));
+      out.push_back(work.exact_norms
+                        ? compute(as(match.view, DType::kF32), tensors::AddConstant{*addend})
+                        : compute(match.view, tensors::AddConstant{*addend}));
+      out.back().keeps_dtype = work.exact_norms;
       return {};
     });
   }
@@ -70,19 +86,20 @@ class Multiply final : public Rule {
     return rewrite(work, [&](const Match& match, std::vector<TensorView>& out) -> Status {
       MLXMILL_TRY(check_float(match.view));
       MLXMILL_ASSIGN(const base::Value value, by_.evaluate(match.scope));
-      if (axis_) return along(match, value, out);
+      if (axis_) return along(match, value, work.exact_norms, out);
       const auto factor = number(value);
       if (!factor) {
         return bad(match.view, fmt::format("\"by\" is {}; expected a number", value.type_name()));
       }
-      out.push_back(compute(match.view, tensors::MultiplyConstant{*factor}));
+      out.push_back(product(match.view, tensors::MultiplyConstant{*factor}, work.exact_norms));
       return {};
     });
   }
 
  private:
   /// One factor for each of consecutive parts of the axis.
-  Status along(const Match& match, const base::Value& value, std::vector<TensorView>& out) const {
+  Status along(const Match& match, const base::Value& value, bool exact,
+               std::vector<TensorView>& out) const {
     MLXMILL_ASSIGN(const std::size_t axis, axis_of(match.view, *axis_));
     const base::Array* factors = value.as_array();
     if (!factors || factors->size() != sizes_.size()) {
@@ -109,7 +126,7 @@ class Multiply final : public Rule {
                  fmt::format("\"sizes\" come to {}; expected {}, its extent along axis {}",
                              values.size(), extent, axis));
     }
-    out.push_back(compute(match.view, tensors::MultiplyAlong{axis, std::move(values)}));
+    out.push_back(product(match.view, tensors::MultiplyAlong{axis, std::move(values)}, exact));
     return {};
   }
 

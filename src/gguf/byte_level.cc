@@ -1,0 +1,236 @@
+// Byte-level BPE, and the ways it splits a text into words before it.
+//
+// Source: the table of pre-tokenizers in src/llama-vocab.cpp of ggml-org/llama.cpp, with the
+// regular expressions as the models' own tokenizer.json spell them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/quoted.h"
+#include "gguf/tokenizer_json.h"
+
+namespace mlxmill::gguf {
+namespace {
+
+using base::Array;
+using base::Object;
+using base::Value;
+
+constexpr std::string_view kLlama3Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen35Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekkenWords =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt4oWords =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// In three steps: numbers, Chinese and Japanese, the rest.
+constexpr std::string_view kDeepseek3Words[] = {
+    R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+enum class Split : std::uint8_t {
+  kGpt2,        ///< ByteLevel's own expression.
+  kGpt2Digits,  ///< The same with every digit for itself.
+  kLlama3,
+  kQwen2,
+  kQwen35,
+  kTekken,
+  kGpt4o,
+  kDeepseek3,
+};
+
+struct Known {
+  std::string_view pre;
+  Split split;
+  bool whole_words = false;  ///< ignore_merges, and a bos token unless the file says otherwise.
+};
+
+constexpr Known kKnown[] = {
+    {"llama-bpe", Split::kLlama3, true},
+    {"llama3", Split::kLlama3, true},
+    {"llama-v3", Split::kLlama3, true},
+    {"falcon3", Split::kLlama3, true},
+    {"falcon-h1", Split::kLlama3, true},
+    {"pixtral", Split::kLlama3, true},
+    {"midm-2.0", Split::kLlama3, true},
+    {"lfm2", Split::kLlama3, true},
+    {"dbrx", Split::kLlama3},
+    {"smaug-bpe", Split::kLlama3},
+    {"glm4", Split::kLlama3},
+    {"chatglm-bpe", Split::kLlama3},
+    {"qwen2", Split::kQwen2},
+    {"deepseek-r1-qwen", Split::kQwen2},
+    {"kormo", Split::kQwen2},
+    {"megrez", Split::kQwen2},
+    {"stablelm2", Split::kQwen2},
+    {"hunyuan", Split::kQwen2},
+    {"solar-open", Split::kQwen2},
+    {"qwen35", Split::kQwen35},
+    {"gpt-2", Split::kGpt2},
+    {"phi-2", Split::kGpt2},
+    {"mpt", Split::kGpt2},
+    {"olmo", Split::kGpt2},
+    {"jais", Split::kGpt2},
+    {"trillion", Split::kGpt2},
+    {"gigachat", Split::kGpt2},
+    {"mellum", Split::kGpt2},
+    {"a.x-4.0", Split::kGpt2},
+    {"starcoder", Split::kGpt2Digits},
+    {"refact", Split::kGpt2Digits},
+    {"command-r", Split::kGpt2Digits},
+    {"smollm", Split::kGpt2Digits},
+    {"codeshell", Split::kGpt2Digits},
+    {"exaone", Split::kGpt2Digits},
+    {"minerva-7b", Split::kGpt2Digits},
+    {"tekken", Split::kTekken, true},
+    {"gpt-4o", Split::kGpt4o},
+    {"llama4", Split::kGpt4o},
+    {"kanana2", Split::kGpt4o},
+    {"minimax-m2", Split::kGpt4o},
+    {"deepseek-v3", Split::kDeepseek3},
+    {"hunyuan-dense", Split::kDeepseek3},
+    {"joyai-llm", Split::kDeepseek3},
+};
+
+/// Files of before tokenizer.ggml.pre: the architectures that had one tokenizer then.
+constexpr Known kByArchitecture[] = {
+    {"gpt2", Split::kGpt2},
+    {"phi2", Split::kGpt2},
+    {"starcoder", Split::kGpt2Digits},
+    {"qwen2", Split::kQwen2},
+    {"starcoder2", Split::kGpt2Digits},
+    {"qwen2moe", Split::kQwen2},
+    {"olmo", Split::kGpt2},
+    {"command-r", Split::kGpt2Digits},
+};
+
+const Known* known(const Vocabulary& vocabulary, std::string_view architecture) {
+  for (const Known& entry : kKnown) {
+    if (entry.pre == vocabulary.pre) return &entry;
+  }
+  if (!vocabulary.pre.empty() && vocabulary.pre != "default") return nullptr;
+  for (const Known& entry : kByArchitecture) {
+    if (entry.pre == architecture) return &entry;
+  }
+  return nullptr;
+}
+
+Object byte_level(bool prefix, bool use_regex) {
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", prefix},
+          {"trim_offsets", true},
+          {"use_regex", use_regex}};
+}
+
+Object split_by(std::string_view expression) {
+  return {{"type", "Split"},
+          {"pattern", Object{{"Regex", expression}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
+}
+
+Value pre_tokenizer(Split split, bool prefix) {
+  Array steps;
+  switch (split) {
+    case Split::kGpt2:
+      return byte_level(prefix, true);
+    case Split::kGpt2Digits:
+      steps.emplace_back(Object{{"type", "Digits"}, {"individual_digits", true}});
+      steps.emplace_back(byte_level(prefix, true));
+      return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+    case Split::kLlama3:
+      steps.emplace_back(split_by(kLlama3Words));
+      break;
+    case Split::kQwen2:
+      steps.emplace_back(split_by(kQwen2Words));
+      break;
+    case Split::kQwen35:
+      steps.emplace_back(split_by(kQwen35Words));
+      break;
+    case Split::kTekken:
+      steps.emplace_back(split_by(kTekkenWords));
+      break;
+    case Split::kGpt4o:
+      steps.emplace_back(split_by(kGpt4oWords));
+      break;
+    case Split::kDeepseek3:
+      for (const std::string_view expression : kDeepseek3Words) {
+        steps.emplace_back(split_by(expression));
+      }
+      break;
+  }
+  steps.emplace_back(byte_level(prefix, false));
+  return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+}
+
+Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeTokenizer& tokenizer) {
+  const TokenIndex index = index_of(tokenizer.tokens);
+  std::vector<Merge> merges;
+  merges.reserve(vocabulary.merges.size());
+  std::string joined;
+  for (const std::string_view text : vocabulary.merges) {
+    const auto wrong = [&](std::string_view why) {
+      return Error(Code::kInvalidInput,
+                   fmt::format("number {} is {}, {}", merges.size(), base::quoted(text), why))
+          .at("metadata \"tokenizer.ggml.merges\"");
+    };
+    // The left part may begin with a space, so the first place to look is behind it.
+    const std::size_t space = text.find(' ', 1);
+    if (space == std::string_view::npos || space + 1 == text.size()) {
+      return wrong("which is no pair of tokens with a space between");
+    }
+    const auto left = index.find(text.substr(0, space));
+    const auto right = index.find(text.substr(space + 1));
+    joined.assign(text.substr(0, space)).append(text.substr(space + 1));
+    if (left == index.end() || right == index.end() || index.find(joined) == index.end()) {
+      return wrong("of which a part or the whole is no token");
+    }
+    merges.push_back({left->second, right->second});
+  }
+  return merges;
+}
+
+}  // namespace
+
+bool adds_bos_by_default(const Vocabulary& vocabulary) {
+  if (vocabulary.model == "llama") return true;
+  const Known* entry = known(vocabulary, "");
+  return entry && entry->whole_words && entry->split == Split::kLlama3;
+}
+
+Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
+                                                   std::string_view architecture) {
+  const Known* kind = known(vocabulary, architecture);
+  if (!kind) return std::optional<BpeTokenizer>();
+  BpeTokenizer result;
+  result.tokens = vocabulary.tokens;
+  for (std::size_t id = 0; id < result.tokens.size(); ++id) {
+    const TokenType type = vocabulary.types[id];
+    if (vocabulary.is_padding(id)) result.tokens[id] = {};
+    if (result.tokens[id].empty()) continue;
+    if (type != TokenType::kControl && type != TokenType::kUserDefined &&
+        type != TokenType::kUnknown) {
+      continue;
+    }
+    result.added.push_back(static_cast<TokenId>(id));
+    if (type != TokenType::kUserDefined) result.special.push_back(static_cast<TokenId>(id));
+  }
+  MLXMILL_ASSIGN(result.merges, merges_of(vocabulary, result));
+  if (kind->pre == "qwen2" || kind->pre == "qwen35") result.normalizer = Object{{"type", "NFC"}};
+  result.ignore_merges = kind->whole_words;
+  result.pre_tokenizer = pre_tokenizer(kind->split, vocabulary.add_space_prefix.value_or(false));
+  result.decoder = byte_level(true, true);
+  result.post_processor =
+      template_processing(vocabulary, vocabulary.add_bos.value_or(adds_bos_by_default(vocabulary)),
+                          vocabulary.add_eos.value_or(false));
+  if (result.post_processor.is_null()) {
+    result.post_processor = byte_level(true, true);
+    result.post_processor.set("trim_offsets", false);
+  }
+  return std::optional<BpeTokenizer>(std::move(result));
+}
+
+}  // namespace mlxmill::gguf

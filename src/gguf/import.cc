@@ -1,0 +1,155 @@
+#include "gguf/import.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "architectures/declaration.h"
+#include "base/checked_math.h"
+#include "base/quoted.h"
+#include "formats/json.h"
+#include "gguf/built_in.h"
+#include "gguf/settings.h"
+#include "gguf/tokenizer_files.h"
+
+namespace mlxmill::gguf {
+namespace {
+
+using architectures::Declaration;
+using tensors::TensorView;
+
+constexpr std::string_view kCommon = "common.toml";
+
+Result<Declaration> parse(const BuiltInFile& file) {
+  return Declaration::parse(file.text, file.name);
+}
+
+/// The declaration that serves an architecture.
+Result<Declaration> family_of(const std::string& architecture) {
+  const std::string quoted_name = '"' + architecture + '"';
+  for (const BuiltInFile& file : built_in_files()) {
+    // A file cannot serve an architecture that it does not name.
+    if (file.name == kCommon || file.text.find(quoted_name) == std::string_view::npos) continue;
+    MLXMILL_ASSIGN(Declaration declaration, parse(file));
+    const auto& served = declaration.model_types();
+    if (std::find(served.begin(), served.end(), architecture) != served.end()) return declaration;
+  }
+  return Error(Code::kUnsupported,
+               fmt::format("the architecture {} is not known; known are {}",
+                           base::quoted(architecture), fmt::join(importable_architectures(), ", ")))
+      .at("metadata \"general.architecture\"");
+}
+
+Result<Declaration> common_family() {
+  for (const BuiltInFile& file : built_in_files()) {
+    if (file.name == kCommon) return parse(file);
+  }
+  return Error(Code::kInternal, "common.toml is not built in");
+}
+
+void edit(base::Value& config, const std::vector<architectures::ConfigEdit>& edits) {
+  for (const architectures::ConfigEdit& one : edits) {
+    if (one.value) {
+      set_path(config, one.path, *one.value);
+    } else if (one.path.size() == 1) {
+      config.erase(one.path[0]);
+    }
+  }
+}
+
+/// The type of most weights. Vectors are always F32 and say nothing; weights that are decoded to
+/// F32 came from blocks of less than 16 bits.
+std::optional<DType> main_dtype(const formats::GgufModel& model,
+                                const std::vector<TensorView>& views) {
+  std::array<std::uint64_t, 3> elements{};
+  constexpr std::array kTypes = {DType::kF32, DType::kF16, DType::kBF16};
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    if (views[i].shape.size() < 2) continue;
+    const bool stored_wide = model.tensors[i].tensor.type == base::GgmlType::kF32;
+    const DType dtype =
+        views[i].dtype == DType::kF32 && !stored_wide ? DType::kBF16 : views[i].dtype;
+    for (std::size_t k = 0; k < kTypes.size(); ++k) {
+      if (kTypes[k] == dtype) elements[k] += model.tensors[i].tensor.elements;
+    }
+  }
+  const auto most = std::max_element(elements.begin(), elements.end());
+  if (*most == 0) return std::nullopt;
+  return kTypes[static_cast<std::size_t>(most - elements.begin())];
+}
+
+/// Token ids as config.json and generation_config.json have them.
+base::Value with_token_ids(base::Value config, const TokenizerFiles& tokenizer) {
+  if (tokenizer.bos) config.set("bos_token_id", *tokenizer.bos);
+  if (tokenizer.eos.size() == 1) config.set("eos_token_id", tokenizer.eos[0]);
+  if (tokenizer.eos.size() > 1) {
+    config.set("eos_token_id", base::Array(tokenizer.eos.begin(), tokenizer.eos.end()));
+  }
+  if (tokenizer.pad) config.set("pad_token_id", *tokenizer.pad);
+  return config;
+}
+
+/// Rows of the embedding: how many tokens the model knows.
+Result<std::int64_t> vocabulary_rows(const std::vector<TensorView>& views) {
+  for (const TensorView& view : views) {
+    if (view.name == "token_embd.weight" && view.shape.size() == 2) return view.shape[0];
+  }
+  return Error(Code::kInvalidInput, "there is no tensor \"token_embd.weight\" of two axes")
+      .hint("a vision projector or a LoRA file is no model of its own");
+}
+
+}  // namespace
+
+std::vector<std::string> importable_architectures() {
+  std::vector<std::string> names;
+  for (const BuiltInFile& file : built_in_files()) {
+    if (file.name == kCommon) continue;
+    if (const auto declaration = parse(file)) {
+      names.insert(names.end(), declaration->model_types().begin(),
+                   declaration->model_types().end());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<ImportedModel> import_gguf(const formats::GgufModel& model, std::vector<TensorView> views) {
+  if (views.size() != model.tensors.size()) {
+    return Error(Code::kInternal, fmt::format("{} views of {} tensors of a GGUF file", views.size(),
+                                              model.tensors.size()));
+  }
+  MLXMILL_ASSIGN(const std::string architecture, architecture_of(model.metadata()));
+  MLXMILL_ASSIGN(const Declaration family, family_of(architecture));
+  MLXMILL_ASSIGN(const Declaration common, common_family());
+  MLXMILL_ASSIGN(const std::int64_t rows, vocabulary_rows(views));
+  MLXMILL_ASSIGN(const base::Value settings, settings_of(model, architecture, views));
+  MLXMILL_ASSIGN(TokenizerFiles tokenizer, tokenizer_files(model.metadata(), architecture, rows));
+
+  ImportedModel result;
+  result.config = base::Value(base::Object());
+  // First, as people look for it there.
+  result.config.set("architectures", base::Value());
+  result.config.set("model_type", base::Value());
+  MLXMILL_ASSIGN(const auto shared, common.edits(settings, views));
+  MLXMILL_ASSIGN(const auto own, family.edits(settings, views));
+  edit(result.config, shared);
+  edit(result.config, own);
+  if (result.config.find("architectures")->is_null()) result.config.erase("architectures");
+  result.config = with_token_ids(std::move(result.config), tokenizer);
+  if (const auto dtype = main_dtype(model, views)) {
+    result.config.set("torch_dtype", torch_dtype_name(*dtype));
+  }
+  const base::Value generation = with_token_ids(base::Value(base::Object()), tokenizer);
+  if (!generation.as_object()->empty()) {
+    tokenizer.files.emplace_back("generation_config.json",
+                                 formats::dump_json(generation, {2, false}) + "\n");
+  }
+  MLXMILL_ASSIGN(views, family.rewrite(settings, views));
+  MLXMILL_ASSIGN(result.tensors, common.rewrite(settings, views));
+  result.files = std::move(tokenizer.files);
+  result.warnings = std::move(tokenizer.warnings);
+  return result;
+}
+
+}  // namespace mlxmill::gguf
