@@ -204,12 +204,9 @@ Status Planner::decide_modules() {
   }
   MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
   std::vector<quantize::Candidate> candidates;
-  // As codes that are kept, those that MLX could not hold stay what they were, unless the wish is
-  // to quantize again.
-  const auto stays = [&](const Module& module) -> std::optional<Scheme> {
-    if (packed_ || c_.options.requantize) return std::nullopt;
-    return quantized_before(module);
-  };
+  // As codes that are kept, those that MLX could not hold stay what they were.
+  const bool again = packed_ || c_.options.requantize;
+  const auto stays = [&](const Module& m) { return again ? std::nullopt : quantized_before(m); };
   for (const Module& module : layout_.modules) {
     candidates.push_back(candidate_of(module));
     if (stays(module)) candidates.back().quantizable = false;
@@ -218,12 +215,11 @@ Status Planner::decide_modules() {
       quantize::AppliedRecipe applied,
       quantize::apply_recipe(recipe ? &*recipe : nullptr, *scheme_, candidates, layout_.n_layers));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    quantize::Decision decision = std::move(applied.decisions[i]);
     if (const auto scheme = stays(layout_.modules[i])) {
-      decision = {};
-      decision.scheme = scheme;
+      applied.decisions[i] = {};
+      applied.decisions[i].scheme = scheme;
     }
-    decisions_.emplace_back(layout_.modules[i].path, std::move(decision));
+    decisions_.emplace_back(layout_.modules[i].path, std::move(applied.decisions[i]));
   }
   for (std::size_t i = 0; i < applied.uses.size(); ++i) {
     const quantize::RecipeRule& rule = recipe->rules[i];
@@ -337,10 +333,10 @@ Status Planner::write_small_files() {
   const bool stale = !source_.method.empty() && !source_.keeps_settings && quantization.is_null();
   if (stale) drop_quantization_config(config);
   // A model that keeps its vision tower needs its config. Source: mlx_lm/utils.py save.
-  const bool sees = std::any_of(
-      layout_.modules.begin(), layout_.modules.end(),
-      [](const Module& module) { return module.path.starts_with("model.vision_tower."); });
-  c_.config_text = output_config_text(std::move(config), quantization, c_.options.dequantize, sees);
+  const auto sees = [](const Module& m) { return m.path.starts_with("model.vision_tower."); };
+  c_.config_text =
+      output_config_text(std::move(config), quantization, c_.options.dequantize,
+                         std::any_of(layout_.modules.begin(), layout_.modules.end(), sees));
   std::vector<std::pair<std::string, std::string>> weight_map;
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {

@@ -1,9 +1,117 @@
-"""Small checkpoints of families whose published layout is far from mlx-lm's: its own parameters, turned back."""
+"""Small checkpoints of families whose tensors are computed: mlx-lm's own parameters, turned back as published."""
 import re
 
 import mlx.core as mx
 
 from families import tensors_of, with_kv_b
+
+
+def step3p5():
+    config = {"model_type": "step3p5", "hidden_size": 128, "num_hidden_layers": 4, "vocab_size": 512,
+              "num_attention_heads": 4, "num_attention_groups": 2, "head_dim": 32, "intermediate_size": 256,
+              "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+              "attention_other_setting": {"num_attention_heads": 6, "num_attention_groups": 3},
+              "moe_num_experts": 4, "moe_top_k": 2, "moe_intermediate_size": 64, "share_expert_dim": 96,
+              "moe_layers_enum": "2, 3", "torch_dtype": "bfloat16"}
+    return config, tensors_of(config)
+
+
+def baichuan_m1():
+    config = {"model_type": "baichuan_m1", "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256,
+              "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "rope_theta": 1e5,
+              "sliding_window": 8, "sliding_window_layers": [1], "conv_window": 2, "rms_norm_eps": 1e-5,
+              "num_swa_attention_heads": 8, "num_swa_key_value_heads": 4, "torch_dtype": "bfloat16"}
+    return config, tensors_of(config)
+
+
+def falcon_h1():
+    config = {"model_type": "falcon_h1", "hidden_size": 128, "intermediate_size": 256, "head_dim": 32,
+              "mamba_d_head": 32, "mamba_d_ssm": 128, "mamba_d_state": 16, "mamba_n_heads": 4, "mamba_n_groups": 1,
+              "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 512,
+              "mamba_rms_norm": True, "tie_word_embeddings": False, "torch_dtype": "bfloat16"}
+    return config, tensors_of(config)
+
+
+def bailing_norm_head(kind="bailing_moe", **more):
+    config = {"model_type": kind, "hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512,
+              "moe_intermediate_size": 64, "num_experts": 4, "num_shared_experts": 1, "norm_topk_prob": True,
+              "num_attention_heads": 4, "num_experts_per_tok": 2, "num_hidden_layers": 2, "num_key_value_heads": 2,
+              "rms_norm_eps": 1e-5, "rope_theta": 1e4, "vocab_size": 512, "first_k_dense_replace": 1, "n_group": 1,
+              "topk_group": 1, "norm_head": True, "torch_dtype": "bfloat16", **more}
+    return config, tensors_of(config)
+
+
+def bailing_linear_norm_head():
+    return bailing_norm_head("bailing_moe_linear", layer_group_size=2, group_norm_size=1, head_dim=32)
+
+
+def mlx_deepseek_with_kv_b(decode=False):
+    """What mlx-lm wrote before it cut kv_b_proj: 4-bit codes of both halves of latent attention in one tensor."""
+    config = {"model_type": "deepseek_v3", "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256,
+              "moe_intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+              "n_shared_experts": 1, "n_routed_experts": 4, "kv_lora_rank": 64, "q_lora_rank": None,
+              "qk_rope_head_dim": 32, "v_head_dim": 64, "qk_nope_head_dim": 64, "num_experts_per_tok": 2,
+              "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "torch_dtype": "bfloat16"}
+    tensors = {}
+    for name, tensor in with_kv_b(tensors_of(config), "model.layers.", 2).items():
+        if tensor.ndim == 1 or name.endswith("mlp.gate.weight"):
+            tensors[name] = tensor
+            continue
+        codes, scales, biases = mx.quantize(tensor, group_size=64, bits=4)
+        stem = name.removesuffix("weight")
+        if decode:
+            tensors[name] = mx.dequantize(codes, scales, biases, group_size=64, bits=4)
+        else:
+            tensors.update({name: codes, stem + "scales": scales, stem + "biases": biases})
+    if not decode:
+        config["quantization"] = {"group_size": 64, "bits": 4}
+    return config, tensors
+
+
+def mlx_deepseek_decoded():
+    return mlx_deepseek_with_kv_b(decode=True)
+
+
+def published_norms(tensors):
+    """Centered around 0, as transformers has them."""
+    return {name: tensor - 1 if name.endswith("norm.weight") else tensor for name, tensor in tensors.items()}
+
+
+def step3p5_as_published():
+    config, tensors = step3p5()
+    parts = ((".mlp.switch_mlp.", ".moe."), (".mlp.gate.gate.", ".moe.gate."),
+             (".mlp.gate.router_bias", ".moe.router_bias"), (".mlp.share_expert.", ".share_expert."))
+    named = {}
+    for name, tensor in published_norms(tensors).items():
+        for mine, theirs in parts:
+            name = name.replace(mine, theirs)
+        named[name] = tensor
+    named["model.layers.4.input_layernorm.weight"] = tensors["model.norm.weight"]
+    named["model.mtp.norm.weight"] = tensors["model.norm.weight"]
+    return config, named
+
+
+def falcon_h1_as_published(**more):
+    """Multipliers not yet folded in; none of the factors is a number of 16 bits."""
+    config, tensors = falcon_h1()
+    config.update(attention_in_multiplier=0.7, ssm_in_multiplier=1.1, lm_head_multiplier=0.03, **more)
+    return config, {name: mx.contiguous(tensor.swapaxes(1, 2)) if "conv1d.weight" in name else tensor
+                    for name, tensor in tensors.items()}
+
+
+def falcon_h1_in_float16():
+    config, tensors = falcon_h1_as_published(torch_dtype="float16", mamba_n_groups=1)
+    return config, {name: tensor.astype(mx.float16) for name, tensor in tensors.items()}
+
+
+def qwen3_5_tied():
+    """A flat config, tied, in MLX's layout: norms stay."""
+    config = {"model_type": "qwen3_5", "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "linear_num_value_heads": 4,
+              "linear_num_key_heads": 2, "linear_key_head_dim": 32, "linear_value_head_dim": 32, "head_dim": 64,
+              "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+              "rope_parameters": {"rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.25}}
+    return config, tensors_of(config)
 
 
 def kimi_k3(**more):
@@ -212,5 +320,7 @@ NO_RECIPES = {"muse_spark_with_vision"}
 NO_FORWARD = {"muse_spark", "muse_spark_as_published", "muse_spark_with_vision"}
 # A recipe makes mlx-lm quantize what it then multiplies by as if it were not.
 BROKEN_BY_RECIPES = {"kimi_k3", "kimi_k3_as_published", "kimi_k3_mxfp4"}
-MAKERS = [kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4, deepseek_v41,
-          deepseek_v41_as_published, deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision]
+MAKERS = [step3p5, step3p5_as_published, baichuan_m1, falcon_h1, falcon_h1_as_published, falcon_h1_in_float16,
+          bailing_norm_head, bailing_linear_norm_head, qwen3_5_tied, mlx_deepseek_with_kv_b, mlx_deepseek_decoded,
+          kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4, deepseek_v41, deepseek_v41_as_published,
+          deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision]
