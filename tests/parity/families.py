@@ -80,7 +80,7 @@ def ternary_llama():
         if name.endswith("_proj.weight"):
             key = mx.random.key(1000 + index)
             tensors[name] = mx.random.randint(0, 256, (value.shape[0] // 4, value.shape[1]), key=key).astype(mx.uint8)
-            tensors[name + "_scale"] = mx.array([1.5]).astype(mx.bfloat16)
+            tensors[name + "_scale"] = mx.array([30.0]).astype(mx.bfloat16)
         else:
             tensors[name] = value
     return config, tensors
@@ -390,7 +390,9 @@ def unknown_type():
 # BitLinear computes with a Metal kernel: on the CPU its models only load.
 NO_FORWARD = {"bitnet", "bitnet_with_a_head", "bitnet_with_a_plain_head", "ternary_llama"}
 # mlx-lm quantizes the rest of these and loses the entry of config.json that makes their linear layers ternary.
-NOT_TO_QUANTIZE = {"bitnet_with_a_head", "ternary_llama"}
+NOT_TO_QUANTIZE = {"bitnet_with_a_head"}
+# The same, where ours makes affine codes of the ternary weights, which load.
+REPACKED = {"ternary_llama"}
 # Quantized already, and the same weights as floats, which -d must give: mlx-lm rounds halves of attention once more.
 PACKED = {"mlx_deepseek_with_kv_b": "mlx_deepseek_decoded"}
 # The recipes look for modules named down_proj.

@@ -99,6 +99,8 @@ def outcomes(program, name, folders, configuration, work):
         return packed_outcomes(program, source, folders[families.PACKED[name]], configuration, work / name)
     if name in families.NOT_TO_QUANTIZE and "-q" in configuration.flags:
         return [refusal_outcome(program, source, configuration, work / name)]
+    if name in families.REPACKED and "-q" in configuration.flags:
+        return [loads_outcome(program, source, configuration, work / name)]
     if name in families.TWINS:
         return [oracle.twin_outcome(program, source, folders[families.TWINS[name]], configuration, work / name)]
     if name in computed_families.BROKEN_BY_RECIPES and configuration.name.startswith("mixed"):
