@@ -76,7 +76,8 @@ std::vector<Example> convert_examples() {
 
 void add_model_flags(CLI::App* app, ConvertArgs& args) {
   add_text(app, "SOURCE", args.source, kFolderValue,
-           "folder with config.json and weights (safetensors, pytorch_model*.bin), or a GGUF file (hub names "
+           "folder with config.json and weights (safetensors, pytorch_model*.bin), or a GGUF file "
+           "(hub names "
            "are not available yet)");
   const std::string group = "Model";
   add_text(app, "--hf-path,--model", args.hf_path, kFolderValue, "the same as SOURCE")

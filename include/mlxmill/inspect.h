@@ -29,8 +29,8 @@ struct CodingShare {
 };
 
 struct ModelInfo {
-  std::string kind;  ///< "Hugging Face checkpoint", "MLX model", "MLX quantized model",
-                     ///< "safetensors file", "GGUF model".
+  std::string kind;        ///< "Hugging Face checkpoint", "MLX model", "MLX quantized model",
+                           ///< "safetensors file", "GGUF model".
   std::string model_type;  ///< Empty for a single file.
   std::string family;      ///< Declaration that serves it; empty when none does.
   std::vector<InspectedTensor> tensors;

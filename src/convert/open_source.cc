@@ -112,6 +112,13 @@ Result<OpenedSource> open_source(const fs::path& path, bool repack) {
   if (!weights) return std::move(weights).error().at(path.string());
   source.weights = *std::move(weights);
   MLXMILL_ASSIGN(source.copies, formats::files_to_copy(path));
+  // They describe codes that the output does not hold, and mlx-lm would believe them.
+  if (!source.weights.method.empty() && !source.weights.keeps_settings) {
+    std::erase_if(source.copies, [](const std::string& name) {
+      return name == "hf_quant_config.json" || name == "quantize_config.json" ||
+             name == "quant_config.json";
+    });
+  }
   return source;
 }
 

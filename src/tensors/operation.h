@@ -132,8 +132,8 @@ struct RepackGgml {
 
 using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
                                Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
-                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ResidualGate, ZeroToBias,
-                               DecodeGroups, DecodeGgml, RepackGgml>;
+                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ResidualGate,
+                               ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
 
 /// A tensor that is computed when it is read.
 struct Computed {

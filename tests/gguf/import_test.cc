@@ -166,6 +166,8 @@ struct Wrong {
   const char* message;
 };
 
+void PrintTo(const Wrong& wrong, std::ostream* out) { *out << wrong.what; }
+
 class WrongMetadata : public ::testing::TestWithParam<Wrong> {};
 
 TEST_P(WrongMetadata, IsAnErrorThatNamesIt) {

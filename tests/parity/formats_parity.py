@@ -91,6 +91,8 @@ CASES = [
     ("modelopt fp8", {"quant_method": "modelopt", "quant_algo": "FP8"}, fp8_tensor((), "_scale", "input_scale")),
     ("modelopt nvfp4", {"quant_method": "modelopt", "quant_algo": "NVFP4"},
      lambda w: formats.nvfp4(w, ("weight", "weight_scale", "weight_scale_2"), False)),
+    ("modelopt, settings in a file", {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}},
+     lambda w: formats.nvfp4(w, ("weight", "weight_scale", "weight_scale_2"), False)),
     ("bitnet, repacked", {"quant_method": "bitnet", "linear_class": "autobitlinear"}, formats.bitnet),
 ]
 
@@ -110,7 +112,10 @@ def quantized(sample, settings, store):
         del checkpoint.tensors[name]
         checkpoint.tensors.update({f"{path}.{suffix}": tensor for suffix, tensor in stored.items()})
         expected[path] = must_be
-    checkpoint.config["quantization_config"] = settings
+    if "quant_method" in settings:
+        checkpoint.config["quantization_config"] = settings
+    else:
+        checkpoint.files["hf_quant_config.json"] = json.dumps(settings).encode()
     if any(t.dtype == "F16" for t in checkpoint.tensors.values()):
         checkpoint.config["torch_dtype"] = "float16"
     return checkpoint, expected
@@ -167,7 +172,7 @@ def check_case(program, sample, work, settings, store):
     checkpoint, expected = quantized(sample, settings, store)
     source, out = work / "source", work / "out"
     checkpoint.write(source)
-    repacked = settings["quant_method"] == "bitnet"
+    repacked = settings.get("quant_method") == "bitnet"
     if problem := run(program, source, out, *(("-q",) if repacked else ())):
         return problem
     tensors, _ = read_folder(out)

@@ -60,14 +60,13 @@ TEST(CompressedTensors, RefusesAShapeThatContradicts) {
   }
   std::vector<Stored> stored = packed();
   stored[2] = {"a.weight_shape", DType::kI32, {2}, bytes_of(std::vector<std::int32_t>{8, 64})};
-  EXPECT_EQ(refusal(settings(4), stored),
-            "kInvalidInput tensor 'a.weight_shape': it is I32 [2]; expected I64 [2]");
+  EXPECT_EQ(refusal(settings(4), stored), "accepted") << "some files have 32-bit shapes";
   stored[2] = {"a.weight_shape", DType::kI64, {1}, bytes_of(std::vector<std::int64_t>{64})};
   EXPECT_EQ(refusal(settings(4), stored),
-            "kInvalidInput tensor 'a.weight_shape': it is I64 [1]; expected I64 [2]");
+            "kInvalidInput tensor 'a.weight_shape': it is I64 [1]; expected I64 [2] or I32 [2]");
   stored[2] = {"a.weight_shape", DType::kI64, {0}, {}};
   EXPECT_EQ(refusal(settings(4), stored),
-            "kInvalidInput tensor 'a.weight_shape': it is I64 [0]; expected I64 [2]");
+            "kInvalidInput tensor 'a.weight_shape': it is I64 [0]; expected I64 [2] or I32 [2]");
 }
 
 TEST(CompressedTensors, RefusesPartsThatDoNotFit) {
