@@ -17,7 +17,7 @@ if(CMAKE_SCRIPT_MODE_FILE)
 namespace mlxmill::${ROOM} {
 
 std::span<const language::BuiltInFile> ${FUNCTION}() {
-  static constexpr language::BuiltInFile kFiles[] = {
+  static const language::BuiltInFile kFiles[] = {
 ${entries}  };
   return kFiles;
 }
