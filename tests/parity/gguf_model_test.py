@@ -71,6 +71,10 @@ CASES = {
     "hunyuan_v1_dense*": ("hunyuan-dense", ()),
     "glm4_moe and a layer more": ("glm4moe", ()),
     "ministral3": ("mistral3", ()),
+    "internlm2*": ("internlm2", ()),
+    "qwen2 of a vision model": ("qwen2vl", ()),
+    "qwen3 of a vision model": ("qwen3vl", ()),
+    "qwen3_moe of a vision model": ("qwen3vlmoe", ()),
     # As older or other writers have them.
     "mixtral* expert by expert": ("llama", ()),
     "qwen2_moe* gate of one axis": ("qwen2moe", ()),
@@ -109,6 +113,7 @@ MADE = {
                "routed_scaling_factor": 2.5, "scoring_func": "noaux_tc", "n_group": 1, "topk_group": 1},
     "exaone*": {**{k: v for k, v in BASE.items() if k not in ("num_hidden_layers", "rms_norm_eps")},
                 "model_type": "exaone", "num_layers": 2, "layer_norm_epsilon": 1e-5},
+    "internlm2*": {**BASE, "model_type": "internlm2", "bias": False},
     "hunyuan_v1_dense*": {**BASE, "model_type": "hunyuan_v1_dense", "head_dim": 32},
     "seed_oss*": {**BASE, "model_type": "seed_oss", "head_dim": 32, "attention_bias": True,
                   "attention_out_bias": False},
@@ -208,6 +213,12 @@ def gguf_tensors(arch, config, weights):
             out[stem + "attn_k_b.weight"] = rows[:, :nope].swapaxes(1, 2)
             out[stem + "attn_v_b.weight"] = rows[:, nope:]
             continue
+        if name.endswith("attention.wqkv.weight"):
+            rows = value.reshape(kv, -1, config["hidden_size"] // heads, value.shape[-1])
+            stem = name.replace("model.layers", "blk").replace("attention.wqkv.weight", "attn_")
+            for part, some in zip("qkv", (rows[:, :-2], rows[:, -2], rows[:, -1])):
+                out[f"{stem}{part}.weight"] = some.reshape(-1, value.shape[-1])
+            continue
         for ours, theirs in BACK:
             name = name.replace(ours, theirs)
         if "_layernorm.norms." in name:
@@ -226,7 +237,7 @@ def gguf_tensors(arch, config, weights):
         stacked = out.pop(key)
         name = names.get_name(key[1], try_suffixes=(".weight", ".bias"))
         out[name] = np.stack([stacked[i] for i in range(len(stacked))])
-    if arch in ("llama", "granite", "granitemoe", "smollm3", "mistral3"):
+    if arch in ("llama", "granite", "granitemoe", "smollm3", "mistral3", "internlm2"):
         for name in out:
             if ".attn_q." in name:
                 out[name] = permuted(out[name], heads)
@@ -291,7 +302,7 @@ def write_experts(writer, arch, config):
     if get("moe_num_experts"):
         writer.add_leading_dense_block_count(config["moe_layer_start_index"])
         writer.add_interleave_moe_layer_step(config["moe_layer_interval"])
-    if get("moe_intermediate_size") and arch != "qwen3moe":
+    if get("moe_intermediate_size") and arch != "qwen3moe":  # old files lack it
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
     if get("shared_expert_intermediate_size"):
         writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
