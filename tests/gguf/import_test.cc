@@ -304,6 +304,15 @@ TEST(Import, RefusesMoreKeysThanAModelHas) {
   EXPECT_THAT(model.error().message(), HasSubstr("more than 1024 keys"));
 }
 
+TEST(Import, RefusesFactorsOfWholeTensors) {
+  ModelFile file = llama();
+  file.tensor("blk.0.attn_q.scale", {1});
+  const auto model = file.import();
+  ASSERT_FALSE(model);
+  EXPECT_THAT(model.error().message(), HasSubstr("blk.0.attn_q.scale"));
+  EXPECT_THAT(model.error().message(), HasSubstr("a factor of a whole NVFP4 tensor"));
+}
+
 TEST(Import, RefusesAFileWithoutAnEmbedding) {
   ModelFile file("llama");
   file.tensor("blk.0.attn_q.weight", {8, 8});
