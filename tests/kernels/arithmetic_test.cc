@@ -162,14 +162,14 @@ TEST(Streams, PackAndUnpackEveryWidth) {
 TEST(Words, UnpackInAnyOrder) {
   for (const int bits : {1, 2, 4, 8}) {
     const std::size_t per_word = 32 / static_cast<std::size_t>(bits);
-    const std::vector<std::uint8_t> codes = some_codes(3 * per_word, bits);
-    std::vector<std::uint8_t> words(12);
+    const std::vector<std::uint8_t> codes = some_codes(4 * per_word, bits);
+    std::vector<std::uint8_t> words(16);
     pack_stream(codes.data(), bits, codes.size(), words.data());
     std::vector<std::uint8_t> order;
     for (std::size_t k = 0; k < per_word; ++k)
       order.push_back(static_cast<std::uint8_t>((k * 3 + 1) % per_word));
     std::vector<std::uint8_t> got(codes.size());
-    unpack_words(words.data(), 3, bits, order, got.data());
+    unpack_words(words.data(), 4, bits, order, got.data());
     for (std::size_t i = 0; i < codes.size(); ++i)
       ASSERT_EQ(got[i], codes[i / per_word * per_word + order[i % per_word]]) << bits << " " << i;
   }
