@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
 from make_model import make_model
-from measure import measure
+from measure import measure, remove
 from raw_safetensors import read_folder
 
 MODES = {
@@ -43,13 +43,6 @@ def contenders(arguments, source):
     if arguments.llama_quantize:
         result["llama-quantize Q4_0"] = [arguments.llama_quantize, arguments.gguf, "OUT", "Q4_0", "2"]
     return result
-
-
-def remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def run_rounds(arguments, commands, work):

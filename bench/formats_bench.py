@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
 import torch_writer
 from make_model import SAMPLE, shape_of
-from measure import measure
+from measure import measure, remove
 from raw_safetensors import Tensor, write_file
 
 GIGABYTE = 1_000_000_000
@@ -193,13 +193,6 @@ def contenders(name, source, arguments):
                 "for t in gguf.GGUFReader(sys.argv[1]).tensors: gguf.quants.dequantize(t.data, t.tensor_type)")
         result["gguf package, decode only"] = [sys.executable, "-c", code, source]
     return result
-
-
-def remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def main():

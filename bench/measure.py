@@ -1,6 +1,7 @@
 """Runs a command and says how long it took and how much memory it held."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,14 @@ def measure(command):
     if not text:
         return Measurement(done.returncode or 1, 0.0, 0, output)
     return Measurement(**json.loads(text), output=output)
+
+
+def remove(path):
+    """A file or a folder that may not be there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def run_child(report_to, command):

@@ -9,6 +9,12 @@ namespace mlxmill::convert {
 using base::Object;
 using base::Value;
 
+Value scheme_entry(const Scheme& scheme) {
+  return Value(Object{{"group_size", Value(scheme.group_size)},
+                      {"bits", Value(scheme.bits)},
+                      {"mode", Value(mode_name(scheme.mode))}});
+}
+
 Value module_entry(const quantize::Decision& decision) {
   const bool full = !decision.own_entry;
   Object entry;
@@ -24,14 +30,13 @@ Value module_entry(const quantize::Decision& decision) {
 
 Value quantization_value(const Scheme& scheme,
                          const std::vector<std::pair<std::string, quantize::Decision>>& decisions) {
-  Object object{{"group_size", Value(scheme.group_size)},
-                {"bits", Value(scheme.bits)},
-                {"mode", Value(mode_name(scheme.mode))}};
+  Value result = scheme_entry(scheme);
+  Object& object = *result.as_object();
   for (const auto& [path, decision] : decisions) {
     if (!decision.own_entry || !decision.scheme) continue;
     object.push_back({path, module_entry(decision)});
   }
-  return Value(std::move(object));
+  return result;
 }
 
 std::string output_config_text(Value config, const Value& quantization, bool drop_quantization,

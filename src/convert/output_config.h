@@ -12,6 +12,9 @@
 
 namespace mlxmill::convert {
 
+/// Group size, bits and mode.
+base::Value scheme_entry(const Scheme& scheme);
+
 /// What `quantization` says of one module: what its predicate gave, or all of its scheme. Requires
 /// a scheme.
 base::Value module_entry(const quantize::Decision& decision);

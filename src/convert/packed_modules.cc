@@ -14,12 +14,6 @@ using tensors::TensorView;
 
 namespace {
 
-base::Value full_entry(const Scheme& scheme) {
-  return base::Value(base::Object{{"group_size", base::Value(scheme.group_size)},
-                                  {"bits", base::Value(scheme.bits)},
-                                  {"mode", base::Value(mode_name(scheme.mode))}});
-}
-
 /// The scheme that most packed weights have.
 std::optional<Scheme> commonest(const std::vector<Module>& modules, const Decisions& decisions,
                                 bool with_decided) {
@@ -96,7 +90,7 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
                               const base::Value& own, const std::optional<Scheme>& run) {
   const auto common = commonest(modules, decisions, !run);
   if (!common) return {};
-  base::Value result = full_entry(*common);
+  base::Value result = scheme_entry(*common);
   // mlx-lm's own wording where it says the same.
   base::Value config(base::Object{{"quantization", own}});
   if (!own.is_null()) {
@@ -108,7 +102,7 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
     const std::string& path = modules[i].path;
     if (modules[i].packed) {
       if (modules[i].packed_scheme != common)
-        result.set(path, full_entry(*modules[i].packed_scheme));
+        result.set(path, scheme_entry(*modules[i].packed_scheme));
     } else if (decision.scheme &&
                ((run && decision.scheme != coded_as(modules[i])) || decision.scheme != common)) {
       result.set(path, module_entry(decision));

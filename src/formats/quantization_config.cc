@@ -66,17 +66,4 @@ Result<std::optional<QuantizationConfig>> read_quantization_config(const base::V
   return std::optional<QuantizationConfig>(std::move(result));
 }
 
-std::string source_quantization_method(const base::Value& config) {
-  const base::Value* own = config.find("quantization_config");
-  if (!own) {
-    if (const base::Value* text = config.find("text_config"))
-      own = text->find("quantization_config");
-  }
-  if (!own) return {};
-  const base::Value* method = own->find("quant_method");
-  if (!method) return {};
-  const std::string* name = method->as_string();
-  return name ? *name : "unknown";
-}
-
 }  // namespace mlxmill::formats

@@ -25,8 +25,4 @@ struct QuantizationConfig {
 /// Errors: kInvalidInput when it is malformed or names a scheme that does not exist.
 Result<std::optional<QuantizationConfig>> read_quantization_config(const base::Value& config);
 
-/// The method name of a Hugging Face `quantization_config` ("gptq", "fp8", ...); empty for float or
-/// MLX models.
-std::string source_quantization_method(const base::Value& config);
-
 }  // namespace mlxmill::formats

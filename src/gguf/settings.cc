@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/quoted.h"
+#include "base/split.h"
 #include "gguf/rope.h"
 
 namespace mlxmill::gguf {
@@ -53,13 +54,8 @@ constexpr std::string_view kReals[] = {"attention.layer_norm_rms_epsilon",
                                        "rope.scaling.attn_factor"};
 
 std::vector<std::string> parts_of(std::string_view key) {
-  std::vector<std::string> parts;
-  while (true) {
-    const std::size_t dot = key.find('.');
-    parts.emplace_back(key.substr(0, dot));
-    if (dot == std::string_view::npos) return parts;
-    key.remove_prefix(dot + 1);
-  }
+  const std::vector<std::string_view> parts = base::split_at_dots(key);
+  return {parts.begin(), parts.end()};
 }
 
 /// The double that the shortest decimal of an F32 stands for: 1e-05, not 9.999999747378752e-06.

@@ -66,6 +66,8 @@ Result<Node> convert(const toml::node& node, std::string_view file_name) {
   return result;
 }
 
+}  // namespace
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -80,8 +82,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   }
   return row[b.size()];
 }
-
-}  // namespace
 
 std::string_view Node::type_name() const {
   constexpr std::string_view kNames[] = {"a string",  "an integer", "a float",

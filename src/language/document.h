@@ -77,6 +77,10 @@ Error error_at(std::string_view file_name, std::uint32_t line, std::string_view 
 
 using base::quoted;
 
+/// Characters to insert, delete or replace to make one text of the other (Levenshtein). Costs the
+/// product of the lengths.
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
 /// The candidate with the smallest edit distance to `word`, when it is near enough to be meant.
 std::optional<std::string> nearest(std::string_view word,
                                    const std::vector<std::string>& candidates);

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/split.h"
+#include "language/document.h"
 #include "quantize/recipe.h"
 
 namespace mlxmill::quantize {
@@ -10,20 +12,10 @@ namespace {
 constexpr std::size_t kMostShapes = 1000;
 constexpr std::size_t kLongestPart = 64;
 
-std::vector<std::string_view> split(std::string_view path) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t dot = path.find('.');
-    parts.push_back(path.substr(0, dot));
-    if (dot == std::string_view::npos) return parts;
-    path.remove_prefix(dot + 1);
-  }
-}
-
 /// "model.layers.*.mlp.gate" of "model.layers.3.mlp.gate".
 std::string shape_of(std::string_view path) {
   std::string shape;
-  for (const std::string_view part : split(path)) {
+  for (const std::string_view part : base::split_at_dots(path)) {
     const bool number =
         !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;
     shape += shape.empty() ? "" : ".";
@@ -33,20 +25,7 @@ std::string shape_of(std::string_view path) {
 }
 
 std::size_t distance(std::string_view a, std::string_view b) {
-  a = a.substr(0, kLongestPart);
-  b = b.substr(0, kLongestPart);
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
+  return language::edit_distance(a.substr(0, kLongestPart), b.substr(0, kLongestPart));
 }
 
 /// How far the parts of a pattern are from the best place for them in a path.
@@ -76,12 +55,12 @@ std::vector<std::string> nearest_paths(const PathPattern& pattern,
     if (known.insert(shape).second) shapes.push_back(std::move(shape));
   }
   if (!pattern.is_regex()) {
-    std::vector<std::string_view> wanted = split(pattern.text());
+    std::vector<std::string_view> wanted = base::split_at_dots(pattern.text());
     // A leading or trailing ** stands for parts that say nothing.
     std::erase(wanted, "**");
     std::vector<std::pair<std::size_t, std::size_t>> order;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
-      order.emplace_back(cost(wanted, split(shapes[i])), i);
+      order.emplace_back(cost(wanted, base::split_at_dots(shapes[i])), i);
     }
     std::sort(order.begin(), order.end());
     std::vector<std::string> sorted;

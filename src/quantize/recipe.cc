@@ -6,6 +6,7 @@
 #include <charconv>
 #include <set>
 
+#include "base/split.h"
 #include "language/document.h"
 #include "language/expression.h"
 
@@ -20,16 +21,6 @@ using language::quoted;
 constexpr std::size_t kShownPaths = 5;
 /// More than any condition within the language's limits takes.
 constexpr std::int64_t kMaxSteps = 10'000;
-
-std::vector<std::string_view> split(std::string_view path) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t dot = path.find('.');
-    parts.push_back(path.substr(0, dot));
-    if (dot == std::string_view::npos) return parts;
-    path.remove_prefix(dot + 1);
-  }
-}
 
 std::optional<std::int64_t> number_of(std::string_view part) {
   std::int64_t number = 0;
@@ -48,7 +39,7 @@ struct Model {
 };
 
 std::optional<std::int64_t> layer_of(const Model& model, std::string_view path) {
-  const std::vector<std::string_view> parts = split(path);
+  const std::vector<std::string_view> parts = base::split_at_dots(path);
   if (model.layer_part) {
     return *model.layer_part < parts.size() ? number_of(parts[*model.layer_part]) : std::nullopt;
   }
@@ -170,7 +161,7 @@ class Application {
                                file_.layer_of->text()))
           .at(file_.file_name);
     }
-    const std::vector<std::string_view> parts = split(found->path);
+    const std::vector<std::string_view> parts = base::split_at_dots(found->path);
     const auto number = std::find_if(parts.begin(), parts.end(),
                                      [](std::string_view part) { return number_of(part); });
     model_.layer_part =

@@ -143,14 +143,8 @@ class Decoder {
       return unfit(zeros, fmt::format("{}-bit codes of {} packed along the first axis", bits,
                                       base::to_string(scales.shape)));
     }
-    MLXMILL_ASSIGN(TensorView turned, tensors::transpose(zeros, axes));
-    turned.dtype = DType::kU32;
-    tensors::UnpackCodes op{bits, {}};
-    for (std::size_t k = 0; k < op.order.size(); ++k) op.order[k] = static_cast<std::uint8_t>(k);
-    base::Shape shape = turned.shape;
-    shape[1] *= per_word;
-    const TensorView codes =
-        tensors::view_of(zeros.name, Computed{op, DType::kU8, shape, {turned}});
+    MLXMILL_ASSIGN(const TensorView turned, tensors::transpose(zeros, axes));
+    const TensorView codes = unpacked_codes(turned, bits);
     return tensors::transpose(tensors::slice(codes, 1, 0, scales.shape[0]), axes);
   }
 

@@ -19,25 +19,6 @@ using tensors::TensorView;
 
 namespace {
 
-/// AutoAWQ's order of the eight codes in a word.
-constexpr std::array<std::uint8_t, 8> kAwqOrder = {0, 4, 1, 5, 2, 6, 3, 7};
-
-TensorView unpack(const TensorView& words, int bits, bool awq_order) {
-  TensorView input = words;
-  input.dtype = DType::kU32;
-  base::Shape shape = words.shape;
-  shape.back() = shape.back() * 32 / bits;
-  if (32 % bits != 0) {
-    return tensors::view_of(words.name,
-                            Computed{tensors::UnpackStream{bits}, DType::kU8, shape, {input}});
-  }
-  tensors::UnpackCodes op{bits, {}};
-  for (std::size_t k = 0; k < op.order.size(); ++k) {
-    op.order[k] = awq_order ? kAwqOrder[k % 8] : static_cast<std::uint8_t>(k);
-  }
-  return tensors::view_of(words.name, Computed{op, DType::kU8, shape, {input}});
-}
-
 Result<TensorView> turned(const TensorView& view) {
   const std::size_t axes[] = {1, 0};
   return tensors::transpose(view, axes);
@@ -119,7 +100,8 @@ Status decode_module(Work& work, const std::string& path, const Settings& settin
   GroupedCodes parts;
   parts.bits = settings.bits;
   if (awq) {
-    MLXMILL_ASSIGN(const TensorView bytes, turned(unpack(stored.codes, settings.bits, true)));
+    MLXMILL_ASSIGN(const TensorView bytes,
+                   turned(unpacked_codes(stored.codes, settings.bits, true)));
     base::Shape shape = bytes.shape;
     if (shape[1] % 32 != 0) return unfit(stored.codes, "a multiple of 32 inputs");
     shape[1] = shape[1] * settings.bits / 32;
@@ -134,7 +116,7 @@ Status decode_module(Work& work, const std::string& path, const Settings& settin
       return unfit(*stored.zeros, fmt::format("{}-bit codes of {}", settings.bits,
                                               base::to_string(stored.scales.shape)));
     }
-    MLXMILL_ASSIGN(parts.zeros, turned(unpack(*stored.zeros, settings.bits, awq)));
+    MLXMILL_ASSIGN(parts.zeros, turned(unpacked_codes(*stored.zeros, settings.bits, awq)));
     // AutoGPTQ stores zero points less one; its codes and AWQ's never do.
     parts.add_to_zeros = awq ? 0 : settings.add_to_zeros;
   }

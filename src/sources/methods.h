@@ -43,6 +43,11 @@ struct GroupedCodes {
   int add_to_zeros = 0;
 };
 
+/// The codes in 32-bit words, one byte each, along the last axis: in their natural order or
+/// AutoAWQ's. Bits that do not divide 32 are one bit stream for each row.
+tensors::TensorView unpacked_codes(const tensors::TensorView& words, int bits,
+                                   bool awq_order = false);
+
 /// The weights as an MLX affine view: biases are -zero * scale, rounded once. Groups longer than
 /// MLX's are cut, and their scales repeated. Where MLX has no such group size or bits, the decoded
 /// weights. Errors: kInvalidInput when the parts do not fit each other.

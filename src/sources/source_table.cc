@@ -71,14 +71,6 @@ std::vector<std::string> SourceTable::ending_in(std::string_view ending) const {
   return stems;
 }
 
-std::vector<std::string> SourceTable::names() const {
-  std::vector<std::string> all;
-  for (const auto& view : views_) {
-    if (view) all.push_back(view->name);
-  }
-  return all;
-}
-
 Result<std::vector<std::byte>> SourceTable::read(const TensorView& view) const {
   const bool stored = view.pieces.size() == 1 && !view.pieces[0].computed;
   const auto n = base::element_count(view.shape);

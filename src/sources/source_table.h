@@ -35,7 +35,6 @@ class SourceTable {
 
   /// Names that end so, in the table's order, without the ending.
   std::vector<std::string> ending_in(std::string_view ending) const;
-  std::vector<std::string> names() const;
 
   /// A stored tensor of at most 1 MiB, whole. Errors: kUnsupported for a larger or computed one;
   /// those of io::File.

@@ -38,18 +38,6 @@ std::int64_t mlx_group(std::int64_t group) {
   return 0;
 }
 
-TensorView bytes_of(const GroupedCodes& parts, const base::Shape& shape) {
-  TensorView words = parts.codes;
-  words.dtype = DType::kU32;
-  if (32 % parts.bits != 0) {
-    return tensors::view_of(
-        "codes", Computed{tensors::UnpackStream{parts.bits}, DType::kU8, shape, {words}});
-  }
-  tensors::UnpackCodes op{parts.bits, {}};
-  for (std::size_t k = 0; k < op.order.size(); ++k) op.order[k] = static_cast<std::uint8_t>(k);
-  return tensors::view_of("codes", Computed{op, DType::kU8, shape, {words}});
-}
-
 /// Weights along a row. Errors: kInvalidInput when codes, scales and zero points disagree.
 Result<std::int64_t> check_groups(std::string_view name, const GroupedCodes& parts) {
   const base::Shape& codes = parts.codes.shape;
@@ -98,14 +86,33 @@ Result<TensorView> align_axes(const TensorView& scales, const base::Shape& numbe
   return tensors::reshape(scales, shape);
 }
 
+/// AutoAWQ's order of the eight codes in a word.
+constexpr std::array<std::uint8_t, 8> kAwqOrder = {0, 4, 1, 5, 2, 6, 3, 7};
+
 }  // namespace
+
+TensorView unpacked_codes(const TensorView& words, int bits, bool awq_order) {
+  TensorView input = words;
+  input.dtype = DType::kU32;
+  base::Shape shape = words.shape;
+  shape.back() = shape.back() * 32 / bits;
+  tensors::Operation operation = tensors::UnpackStream{bits};
+  if (32 % bits == 0) {
+    tensors::UnpackCodes op{bits, {}};
+    for (std::size_t k = 0; k < op.order.size(); ++k) {
+      op.order[k] = awq_order ? kAwqOrder[k % kAwqOrder.size()] : static_cast<std::uint8_t>(k);
+    }
+    operation = op;
+  }
+  return tensors::view_of(words.name, Computed{std::move(operation), DType::kU8, shape, {input}});
+}
 
 Result<TensorView> decoded_groups(std::string name, const GroupedCodes& parts,
                                   std::optional<TensorView> index) {
   MLXMILL_ASSIGN(const std::int64_t columns, check_groups(name, parts));
   base::Shape shape = parts.codes.shape;
   shape.back() = columns;
-  std::vector<TensorView> inputs = {bytes_of(parts, shape), parts.scales};
+  std::vector<TensorView> inputs = {unpacked_codes(parts.codes, parts.bits), parts.scales};
   tensors::DecodeGroups op{parts.add_to_zeros, parts.zeros.has_value(), index.has_value()};
   if (parts.zeros) {
     inputs.push_back(*parts.zeros);
