@@ -105,8 +105,7 @@ void add_text_flags(CLI::App* app, EvalArgs& args) {
            "text or .jsonl file, each a domain of its own; default: texts that come with mlxmill");
   add_text(app, "--jsonl-field", args.field, "NAME",
            "member of a .jsonl record that holds its text; default text");
-  add_choice(app, "--protocol", args.protocol,
-             {"strided", "llama-perplexity", "mlx_lm.perplexity"},
+  add_choice(app, "--protocol", args.protocol, {"strided", "llama-perplexity", "mlx_lm.perplexity"},
              "which tokens are scored; the last two give the numbers of those programs");
   add_integer(app, "--context", args.context, 2, kMostTokens, "tokens of a window; default 512");
   add_integer(app, "--stride", args.stride, 1, kMostTokens,
@@ -148,7 +147,8 @@ Command add_eval_command(CLI::App& root) {
   return {app,
           {{"mlxmill eval sample-4bit --reference models/sample-llama --weights-only",
             "how far the weights of every module are from the original's"},
-           {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only --html report.html",
+           {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only --html "
+            "report.html",
             "the same as a page"}},
           [app, args] { return run_eval(*app, *args); }};
 }

@@ -86,9 +86,10 @@ std::string quantiles_text(const EvalModel& m) {
                             "largest {:.3g}",
                             kl.median, kl.p90, kl.p95, kl.p99, kl.p999, kl.max));
   if (c.kl_low != c.kl_high) {
-    s.add("  bounds", fmt::format("the mean lies from {:.4g} to {:.4g}; the tail's sample adds {:.1e} "
-                                  "to its error",
-                                  c.kl_low, c.kl_high, c.kl_sampling_error));
+    s.add("  bounds",
+          fmt::format("the mean lies from {:.4g} to {:.4g}; the tail's sample adds {:.1e} "
+                      "to its error",
+                      c.kl_low, c.kl_high, c.kl_sampling_error));
   }
   s.add("  top 5", percent_text(c.top5_overlap) + " in common");
   s.add("  Δp", fmt::format("mean {:+.3f} %, rms {}, 1 % {:+.2f} %, 99 % {:+.2f} %",
@@ -109,15 +110,15 @@ std::string layers_text(const EvalModel& m) {
     squares += e.weight_error * e.weight_error * static_cast<double>(e.parameters);
     parameters += static_cast<double>(e.parameters);
   }
-  std::string text = fmt::format(
-      "{}: error of the weights {:.3f} % (root mean square over {}), largest\n", model_name(m),
-      parameters > 0 ? std::sqrt(squares / parameters) * 100 : 0,
-      plural(m.layers.size(), "module"));
+  std::string text =
+      fmt::format("{}: error of the weights {:.3f} % (root mean square over {}), largest\n",
+                  model_name(m), parameters > 0 ? std::sqrt(squares / parameters) * 100 : 0,
+                  plural(m.layers.size(), "module"));
   Table table({Align::kLeft, Align::kRight, Align::kLeft});
   worst.resize(std::min(worst.size(), kShown));
   for (const LayerError& e : worst) {
-    table.add({printable(e.path), fmt::format("{:.3f} %", e.weight_error * 100),
-               printable(e.coding)});
+    table.add(
+        {printable(e.path), fmt::format("{:.3f} %", e.weight_error * 100), printable(e.coding)});
   }
   return text + table.text("  ");
 }
@@ -125,9 +126,9 @@ std::string layers_text(const EvalModel& m) {
 Json estimate_json(const Estimate& e) { return {{"value", e.value}, {"error", e.error}}; }
 
 Json quantiles_json(const Quantiles& q) {
-  return {{"min", q.min},   {"p0.1", q.p001}, {"p1", q.p01},   {"p5", q.p05},
-          {"p25", q.p25},   {"median", q.median}, {"p75", q.p75}, {"p90", q.p90},
-          {"p95", q.p95},   {"p99", q.p99},   {"p99.9", q.p999}, {"max", q.max}};
+  return {{"min", q.min}, {"p0.1", q.p001},     {"p1", q.p01},     {"p5", q.p05},
+          {"p25", q.p25}, {"median", q.median}, {"p75", q.p75},    {"p90", q.p90},
+          {"p95", q.p95}, {"p99", q.p99},       {"p99.9", q.p999}, {"max", q.max}};
 }
 
 Json scores_json(const EvalScores& s) {
@@ -216,18 +217,17 @@ std::string eval_text(const EvalReport& report) {
   Summary s;
   s.add("protocol", printable(report.protocol));
   if (scored) {
-    s.add("scored", fmt::format("{} in {} of {}",
-                                plural(report.models.front().total.positions, "token"),
-                                plural(report.windows, "window"),
-                                printable(fmt::format("{}", fmt::join(report.texts, ", ")))));
+    s.add("scored",
+          fmt::format("{} in {} of {}", plural(report.models.front().total.positions, "token"),
+                      plural(report.windows, "window"),
+                      printable(fmt::format("{}", fmt::join(report.texts, ", ")))));
   }
   if (!report.reference.empty()) {
     std::string line = printable(report.reference);
     if (scored && report.models.front().total.comparison) {
-      line += fmt::format(
-          ", perplexity {}; kept: {}",
-          with_error(report.models.front().total.comparison->reference_perplexity),
-          report.reference_storage);
+      line += fmt::format(", perplexity {}; kept: {}",
+                          with_error(report.models.front().total.comparison->reference_perplexity),
+                          report.reference_storage);
     }
     s.add("reference", line);
   }
@@ -241,14 +241,10 @@ std::string eval_text(const EvalReport& report) {
 Json eval_json(const EvalReport& report) {
   Json models = Json::array();
   for (const EvalModel& m : report.models) models.push_back(model_json(m));
-  return {{"reference", report.reference},
-          {"reference_storage", report.reference_storage},
-          {"protocol", report.protocol},
-          {"texts", report.texts},
-          {"windows", report.windows},
-          {"vocabulary", report.vocabulary},
-          {"complete", report.complete},
-          {"seconds", report.seconds},
+  return {{"reference", report.reference}, {"reference_storage", report.reference_storage},
+          {"protocol", report.protocol},   {"texts", report.texts},
+          {"windows", report.windows},     {"vocabulary", report.vocabulary},
+          {"complete", report.complete},   {"seconds", report.seconds},
           {"models", std::move(models)}};
 }
 

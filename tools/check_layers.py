@@ -21,6 +21,9 @@ ROOMS = {
     "gguf": {"formats", "architectures", "tensors", "language", "io", "base"},
     "convert": {"gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
+    "evaluate": {"base"},
+    "measure": {"evaluate", "convert", "report", "gguf", "sources", "streaming", "formats", "quantize", "architectures",
+                "tensors", "language", "io", "kernels", "base"},
     "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 

@@ -35,6 +35,8 @@ debian_missing() {
   have clang++ || echo clang
   have clang-format || echo clang-format
   have git || echo git
+  # Reads the HTML report.
+  have chromium || echo chromium
   # venv without ensurepip is what Debian's python3 has before python3-venv.
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
   if [ "$(dpkg --print-architecture)" = amd64 ]; then

@@ -63,8 +63,8 @@ struct EvalOptions {
 
   bool layers = false;        ///< Compare the weights of every module with the reference's.
   bool weights_only = false;  ///< Only that: no model is run. Implies `layers`.
-  int worst = 20;       ///< How many of the worst tokens to report.
-  int threads = 0;      ///< 0: every core this process may use.
+  int worst = 20;             ///< How many of the worst tokens to report.
+  int threads = 0;            ///< 0: every core this process may use.
 };
 
 /// A value and its standard error.
@@ -89,10 +89,10 @@ struct Comparison {
   double kl_high = 0;  ///< equal kl when the reference is exact.
   double kl_sampling_error = 0;  ///< Part of kl's uncertainty that the cache's tail sample adds.
   Quantiles kl_quantiles;
-  Estimate same_top;             ///< Share of positions with the same likeliest token.
-  Estimate top5_overlap;         ///< Mean share of the five likeliest tokens in common.
-  Estimate probability_change;   ///< Mean p(right token) - p_reference(right token).
-  Estimate probability_rms;      ///< Its root mean square.
+  Estimate same_top;            ///< Share of positions with the same likeliest token.
+  Estimate top5_overlap;        ///< Mean share of the five likeliest tokens in common.
+  Estimate probability_change;  ///< Mean p(right token) - p_reference(right token).
+  Estimate probability_rms;     ///< Its root mean square.
   Quantiles probability_quantiles;
 };
 
@@ -156,7 +156,7 @@ struct EvalModel {
 };
 
 struct EvalReport {
-  std::string reference;  ///< Its name; empty without one.
+  std::string reference;          ///< Its name; empty without one.
   std::string reference_storage;  ///< "exact", or how its predictions are kept.
   std::string protocol;           ///< "strided, context 512, stride 256".
   std::vector<std::string> texts;

@@ -43,13 +43,14 @@ class Distribution {
   /// not subtracted: a small tail keeps its digits. `ids` must be different.
   struct Tail {
     double mass = 0;
-    double log_sum = 0;            ///< Sum of p log p over the tail.
-    double smallest_log = 0;       ///< The smallest log p of the tail; 0 when it is empty.
+    double log_sum = 0;       ///< Sum of p log p over the tail.
+    double smallest_log = 0;  ///< The smallest log p of the tail; 0 when it is empty.
   };
   Tail tail(std::span<const std::int32_t> ids);
 
   /// Tokens drawn from the tail in proportion to their probability, by systematic sampling: at
-  /// (j + offset) / n of its mass, for 0 <= j < n. Requires 0 <= offset < 1 and `ids` as for tail().
+  /// (j + offset) / n of its mass, for 0 <= j < n. Requires 0 <= offset < 1 and `ids` as for
+  /// tail().
   std::vector<std::int32_t> sample_tail(std::span<const std::int32_t> ids, std::size_t n,
                                         double offset);
 

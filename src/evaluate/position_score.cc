@@ -78,8 +78,7 @@ void take_top(const ReferenceRow& p, Distribution& q, PositionScore& score) {
     squares.add(term * term);
   }
   score.kl_low = std::max(coarse, 0.0);
-  score.kl_high =
-      std::max(score.kl_low, kept + p.tail_log_sum - p.tail_mass * tail.smallest_log);
+  score.kl_high = std::max(score.kl_low, kept + p.tail_log_sum - p.tail_mass * tail.smallest_log);
   score.kl = score.kl_low;
   if (p.sample.size() < 2) return;
   const auto n = static_cast<double>(p.sample.size());

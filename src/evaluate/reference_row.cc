@@ -67,8 +67,7 @@ void encode_top(const RowEncoding& encoding, Distribution& distribution, std::ui
     out.put(id);
     out.put(distribution.logit(id));
   }
-  std::vector<std::int32_t> drawn =
-      distribution.sample_tail(ids, encoding.samples, uniform(seed));
+  std::vector<std::int32_t> drawn = distribution.sample_tail(ids, encoding.samples, uniform(seed));
   drawn.resize(encoding.samples, -1);  // An empty tail has nothing to draw.
   for (const std::int32_t id : drawn) {
     out.put(id);
@@ -189,8 +188,8 @@ Status decode_row(const RowEncoding& encoding, std::span<const std::byte> bytes,
   for (std::int32_t& id : row.top) {
     id = in.get<std::int32_t>();
     if (id < -1 || id >= encoding.vocabulary) {
-      return bad_row(fmt::format("token id {} is outside the vocabulary of {}", id,
-                                 encoding.vocabulary));
+      return bad_row(
+          fmt::format("token id {} is outside the vocabulary of {}", id, encoding.vocabulary));
     }
   }
   return encoding.kind == ReferenceEncoding::kTop ? decode_top(encoding, in, row)

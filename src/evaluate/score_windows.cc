@@ -88,8 +88,7 @@ Status DirectReference::read(std::size_t window_index, const Window& window, std
   std::vector<Distribution> scratch(static_cast<std::size_t>(std::max(threads_, 1)));
   return for_rows(rows.size(), threads_, [&](std::size_t row, std::size_t worker) -> Status {
     const std::int32_t target = window.tokens[first + row + 1];
-    Status status =
-        exact_row(row_of(logits_, row, vocabulary), target, scratch[worker], rows[row]);
+    Status status = exact_row(row_of(logits_, row, vocabulary), target, scratch[worker], rows[row]);
     if (!status) {
       status.error().at(place(window_index, first + row)).at("the reference");
     }
@@ -122,10 +121,9 @@ Status score_windows(LogitsSource& source, ReferenceRows* reference,
         const std::span<const float> values = row_of(logits, row, vocabulary);
         const std::int32_t target = window.tokens[first + row + 1];
         PositionScore& score = scores[first - window.begin + row];
-        Status status =
-            reference == nullptr
-                ? score_row(values, target, scratch[worker].candidate, score)
-                : score_row(values, target, rows[row], scratch[worker], score);
+        Status status = reference == nullptr
+                            ? score_row(values, target, scratch[worker].candidate, score)
+                            : score_row(values, target, rows[row], scratch[worker], score);
         if (!status) status.error().at(place(w, first + row));
         return status;
       });

@@ -63,14 +63,16 @@ std::vector<KlBin> kl_histogram(std::span<const PositionScore> scores) {
   constexpr int kFirst = -6;
   constexpr int kBins = 16;  // Below 1e-6, fourteen of half a decade, 10 and more.
   std::vector<KlBin> bins(kBins);
-  const auto edge = [](int i) { return std::pow(10.0, kFirst + static_cast<double>(i) / kPerDecade); };
+  const auto edge = [](int i) {
+    return std::pow(10.0, kFirst + static_cast<double>(i) / kPerDecade);
+  };
   for (int i = 0; i < kBins; ++i) {
     bins[static_cast<std::size_t>(i)].low = i == 0 ? 0 : edge(i - 1);
     bins[static_cast<std::size_t>(i)].high = i + 1 == kBins ? HUGE_VAL : edge(i);
   }
   for (const PositionScore& s : scores) {
-    const auto bin = std::find_if(bins.begin(), bins.end() - 1,
-                                  [&](const KlBin& b) { return s.kl < b.high; });
+    const auto bin =
+        std::find_if(bins.begin(), bins.end() - 1, [&](const KlBin& b) { return s.kl < b.high; });
     ++bin->positions;
   }
   return bins;

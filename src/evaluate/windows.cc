@@ -103,7 +103,9 @@ Status add_mlx_lm(const WindowRule& rule, std::span<const TokenText> texts,
   if (wanted > 0) count = std::min(count, wanted);
   for (std::size_t w = 0; w < count; ++w) {
     const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(w * context);
-    windows.push_back({owners[w * context], {first, first + rule.context}, 0,
+    windows.push_back({owners[w * context],
+                       {first, first + rule.context},
+                       0,
                        static_cast<std::uint32_t>(context - 1)});
   }
   return {};
@@ -115,8 +117,7 @@ Status check_rule(const WindowRule& rule) {
     return Error(Code::kUsage, fmt::format("a context of {} is too small: {} needs at least {}",
                                            rule.context, protocol_name(rule.protocol), least));
   }
-  if (rule.protocol == EvalProtocol::kStrided &&
-      (rule.stride < 1 || rule.stride > rule.context)) {
+  if (rule.protocol == EvalProtocol::kStrided && (rule.stride < 1 || rule.stride > rule.context)) {
     return Error(Code::kUsage, fmt::format("the stride must be from 1 to the context of {}, got {}",
                                            rule.context, rule.stride));
   }
@@ -158,8 +159,7 @@ std::uint64_t scored_positions(std::span<const Window> windows) {
 Status check_windows(std::span<const Window> windows, std::int64_t vocabulary, std::size_t texts) {
   for (std::size_t w = 0; w < windows.size(); ++w) {
     const Window& window = windows[w];
-    if (window.text >= texts || window.begin >= window.end ||
-        window.end >= window.tokens.size()) {
+    if (window.text >= texts || window.begin >= window.end || window.end >= window.tokens.size()) {
       return Error(Code::kInvalidInput, fmt::format("window {} scores positions it lacks", w));
     }
     for (const std::int32_t id : window.tokens) {

@@ -50,8 +50,7 @@ Result<std::vector<Window>> make_windows(const WindowRule& rule, std::span<const
 std::uint64_t scored_positions(std::span<const Window> windows);
 
 /// Checks windows that came from a file: positions inside, ids inside the vocabulary.
-Status check_windows(std::span<const Window> windows, std::int64_t vocabulary,
-                     std::size_t texts);
+Status check_windows(std::span<const Window> windows, std::int64_t vocabulary, std::size_t texts);
 
 /// numpy.random.RandomState(seed).permutation(n): MT19937 and masked rejection.
 std::vector<std::size_t> numpy_permutation(std::uint32_t seed, std::size_t n);

@@ -20,14 +20,16 @@ constexpr std::uint32_t kContextTokens = 24;
 
 Status CandidateRun::check() const {
   if (cut_.windows.empty()) return Error(Code::kInvalidInput, "there is nothing to score");
-  Status status = evaluate::check_windows(cut_.windows, engine_.source().vocabulary(),
-                                          cut_.texts.size());
+  Status status =
+      evaluate::check_windows(cut_.windows, engine_.source().vocabulary(), cut_.texts.size());
   if (!status) return std::move(status).error().at(engine_.facts().name);
   return {};
 }
 
 Status CandidateRun::open_file() {
-  if (!options_.cache || options_.cache->empty() || (against_.reference != nullptr && against_.key.empty())) return {};
+  if (!options_.cache || options_.cache->empty() ||
+      (against_.reference != nullptr && against_.key.empty()))
+    return {};
   MLXMILL_ASSIGN(const io::Digest digest, engine_.digest());
   io::Hasher hasher;
   hasher.update(io::to_hex(digest) + "\n" + against_.key + "\n");
@@ -54,8 +56,8 @@ Status CandidateRun::run_windows() {
   const auto show = [&] {
     if (!callbacks_.progress) return;
     const auto n = static_cast<double>(scores_.size());
-    EvalProgress progress{"scoring", engine_.facts().name, done_, cut_.windows.size(), resumed_, 0,
-                          std::nullopt};
+    EvalProgress progress{"scoring", engine_.facts().name, done_, cut_.windows.size(), resumed_,
+                          0,         std::nullopt};
     if (n > 0) progress.perplexity = std::exp(nll.value() / n);
     if (n > 0 && against_.reference != nullptr) progress.kl = kl.value() / n;
     callbacks_.progress(progress);
@@ -126,7 +128,8 @@ std::vector<DomainScores> CandidateRun::domains() const {
   std::vector<DomainScores> result;
   for (std::size_t t = 0; t < of_text.size(); ++t) {
     if (of_text[t].empty()) continue;
-    result.push_back({cut_.texts[t], evaluate::summarize(of_text[t], against_.reference != nullptr)});
+    result.push_back(
+        {cut_.texts[t], evaluate::summarize(of_text[t], against_.reference != nullptr)});
   }
   return result;
 }

@@ -53,7 +53,6 @@ class Evaluation {
   Status add_candidate(const fs::path& path);
   Status add_layers(EvalModel& model);
   void sort_models();
-  evaluate::WindowRule rule() const;
   bool cancelled() const { return callbacks_.cancelled && callbacks_.cancelled(); }
 
   EvalOptions o_;
@@ -84,8 +83,6 @@ Status Evaluation::check_options() const {
   return {};
 }
 
-evaluate::WindowRule Evaluation::rule() const { return measure::rule_of(o_); }
-
 Status Evaluation::open_reference() {
   if (o_.reference.empty() || o_.weights_only) return {};
   if (is_cache_file(o_.reference)) {
@@ -103,9 +100,8 @@ Status Evaluation::open_reference() {
     identity.model_name = report_.reference;
     MLXMILL_ASSIGN(const io::Digest digest, reference_engine_->digest());
     identity.model_digest = io::to_hex(digest);
-    identity.protocol = evaluate::describe(rule());
-    identity.encoding =
-        measure::encoding_of(o_, reference_engine_->source().vocabulary());
+    identity.protocol = measure::describe_protocol(o_);
+    identity.encoding = measure::encoding_of(o_, reference_engine_->source().vocabulary());
     identity.cut = *cut_;
     const fs::path path = *o_.cache / (measure::cache_key(identity) + ".logprobs");
     MLXMILL_TRY(cache_reference(path, identity));
@@ -117,6 +113,7 @@ Status Evaluation::open_reference() {
   cut_ = identity.cut;
   reference_key_ = measure::cache_key(identity);
   report_.reference = identity.model_name;
+  report_.protocol = identity.protocol;
   report_.reference_storage = measure::describe_encoding(identity.encoding);
   return {};
 }
@@ -137,8 +134,8 @@ Status Evaluation::cache_reference(const fs::path& path, const measure::CacheIde
       path, identity, reference_engine_->source(), o_.threads,
       [&](std::size_t done, std::size_t resumed) {
         if (callbacks_.progress) {
-          callbacks_.progress({"reference", identity.model_name, done,
-                               identity.cut.windows.size(), resumed, 0, std::nullopt});
+          callbacks_.progress({"reference", identity.model_name, done, identity.cut.windows.size(),
+                               resumed, 0, std::nullopt});
         }
         return !cancelled();
       });
@@ -180,8 +177,7 @@ Status Evaluation::add_candidate(const fs::path& path) {
 
 void Evaluation::sort_models() {
   const auto order = [](const EvalModel& model) {
-    return model.total.comparison ? model.total.comparison->kl.value
-                                  : model.total.perplexity.value;
+    return model.total.comparison ? model.total.comparison->kl.value : model.total.perplexity.value;
   };
   std::stable_sort(report_.models.begin(), report_.models.end(),
                    [&](const EvalModel& a, const EvalModel& b) { return order(a) < order(b); });
@@ -190,7 +186,7 @@ void Evaluation::sort_models() {
 Result<EvalReport> Evaluation::run() {
   const Clock::time_point begin = Clock::now();
   MLXMILL_TRY(check_options());
-  report_.protocol = o_.weights_only ? "weights only" : evaluate::describe(rule());
+  report_.protocol = measure::describe_protocol(o_);
   if (o_.weights_only) report_.reference = o_.reference.filename().string();
   MLXMILL_TRY(open_reference());
   for (const fs::path& path : o_.candidates) {

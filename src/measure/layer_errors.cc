@@ -57,8 +57,8 @@ class WeightReader {
     const auto bits = static_cast<std::uint64_t>(scheme.bits);
     // Codes are 32-bit words; a group of any scheme fills whole ones.
     codes_.resize(kernels::code_bytes(scheme, n));
-    MLXMILL_TRY(job.inputs[0].read(begin * bits / 32, (begin + n) * bits / 32, codes_.data(),
-                                   scratch_));
+    MLXMILL_TRY(
+        job.inputs[0].read(begin * bits / 32, (begin + n) * bits / 32, codes_.data(), scratch_));
     const auto read_groups = [&](std::size_t input, std::vector<std::byte>& out) {
       const streaming::ViewReader& reader = job.inputs[input];
       out.resize(n / group * reader.element_bytes());
@@ -106,8 +106,7 @@ Result<std::vector<Pair>> pair_up(const Conversion& candidate, const Conversion&
     }
     Pair pair{job, &other, {}};
     pair.result.path = tensor.name.substr(0, tensor.name.size() - kWeight.size());
-    pair.result.coding =
-        job->scheme ? describe(*job->scheme) : std::string(dtype_name(job->from));
+    pair.result.coding = job->scheme ? describe(*job->scheme) : std::string(dtype_name(job->from));
     pair.result.parameters = job->elements;
     pairs.push_back(std::move(pair));
   }
@@ -131,10 +130,8 @@ Status measure_pair(Pair& pair, Buffers& buffers) {
   const std::uint64_t unit = std::max<std::uint64_t>(pair.candidate->unit_elements, 1);
   for (std::uint64_t begin = 0; begin < pair.candidate->elements; begin += unit) {
     const std::uint64_t end = std::min(begin + unit, pair.candidate->elements);
-    MLXMILL_TRY(
-        buffers.candidate_reader.read(*pair.candidate, begin, end, buffers.candidate));
-    MLXMILL_TRY(
-        buffers.reference_reader.read(*pair.reference, begin, end, buffers.reference));
+    MLXMILL_TRY(buffers.candidate_reader.read(*pair.candidate, begin, end, buffers.candidate));
+    MLXMILL_TRY(buffers.reference_reader.read(*pair.reference, begin, end, buffers.reference));
     for (std::size_t i = 0; i < buffers.candidate.size(); ++i) {
       const auto w = static_cast<double>(buffers.reference[i]);
       const double d = static_cast<double>(buffers.candidate[i]) - w;

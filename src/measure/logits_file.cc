@@ -36,8 +36,8 @@ Status widen(const std::vector<std::byte>& bytes, std::int64_t vocabulary, std::
     T id;
     std::memcpy(&id, bytes.data() + i * sizeof(T), sizeof(T));
     if (id < T{0} || static_cast<std::uint64_t>(id) >= static_cast<std::uint64_t>(vocabulary)) {
-      return wrong(tensor, fmt::format("token id {} is outside the vocabulary of {}", id,
-                                       vocabulary));
+      return wrong(tensor,
+                   fmt::format("token id {} is outside the vocabulary of {}", id, vocabulary));
     }
     out[i] = static_cast<std::int32_t>(id);
   }
@@ -96,8 +96,8 @@ Status LogitsFile::add_pair(const formats::StoredTensor& logits,
                                           shape[1], base::to_string(tokens.shape)));
   }
   if (vocabulary_ != 0 && shape[2] != vocabulary_) {
-    return wrong(logits.name, fmt::format("the vocabulary is {}, that of the others {}", shape[2],
-                                          vocabulary_));
+    return wrong(logits.name,
+                 fmt::format("the vocabulary is {}, that of the others {}", shape[2], vocabulary_));
   }
   vocabulary_ = shape[2];
   MLXMILL_ASSIGN(const std::vector<std::int32_t> ids, read_ids(file_, tokens, vocabulary_));

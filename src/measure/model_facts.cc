@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "measure/logits_file.h"
 #include "mlxmill/inspect.h"
 
 namespace mlxmill::measure {
@@ -24,6 +25,16 @@ evaluate::WindowRule rule_of(const EvalOptions& options) {
   rule.samples = options.samples;
   rule.seed = options.seed;
   return rule;
+}
+
+std::string describe_protocol(const EvalOptions& options) {
+  if (options.weights_only) return "weights only";
+  if (options.candidates.empty() || !is_logits_file(options.candidates.front())) {
+    return evaluate::describe(rule_of(options));
+  }
+  return options.protocol == EvalProtocol::kLlamaPerplexity
+             ? "llama-perplexity, windows of the files, second half"
+             : "windows of the files, every position";
 }
 
 std::string describe_encoding(const evaluate::RowEncoding& encoding) {

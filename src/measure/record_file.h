@@ -1,5 +1,5 @@
-// A file of checksummed records that grows while work goes on and takes its name when it is complete.
-// docs/EVALUATION.md has the bytes.
+// A file of checksummed records that grows while work goes on and takes its name when it is
+// complete. docs/EVALUATION.md has the bytes.
 #pragma once
 
 #include <cstddef>

@@ -84,8 +84,8 @@ Result<RowEncoding> encoding_from(const RecordHeader& header) {
 RowEncoding encoding_of(const EvalOptions& options, std::int64_t vocabulary) {
   RowEncoding encoding{options.encoding, vocabulary, 0, 0};
   if (options.encoding != ReferenceEncoding::kTop) return encoding;
-  encoding.top = static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(options.cache_top, 1, vocabulary));
+  encoding.top =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(options.cache_top, 1, vocabulary));
   encoding.samples = encoding.top < vocabulary ? evaluate::kTailSamples : 0;
   return encoding;
 }
@@ -128,8 +128,8 @@ Status CachedReference::read_identity() {
   std::vector<std::byte> record;
   MLXMILL_TRY(file_.read(0, record));
   MLXMILL_ASSIGN(identity_.cut.windows, decode_windows_record(record));
-  MLXMILL_TRY(evaluate::check_windows(identity_.cut.windows, vocabulary(),
-                                      identity_.cut.texts.size()));
+  MLXMILL_TRY(
+      evaluate::check_windows(identity_.cut.windows, vocabulary(), identity_.cut.texts.size()));
   std::size_t records = 1;
   for (const Window& window : identity_.cut.windows) {
     first_record_.push_back(records);
@@ -156,9 +156,8 @@ Status CachedReference::read(std::size_t window_index, const Window& window, std
   const std::size_t index = first_record_[window_index] + block;
   const std::size_t width = evaluate::row_bytes(identity_.encoding);
   if (file_.record_bytes(index) != rows.size() * width) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("record {} has {} bytes, expected {}", index,
-                             file_.record_bytes(index), rows.size() * width))
+    return Error(Code::kInvalidInput, fmt::format("record {} has {} bytes, expected {}", index,
+                                                  file_.record_bytes(index), rows.size() * width))
         .at(file_.name());
   }
   MLXMILL_TRY(file_.read(index, bytes_));
@@ -198,8 +197,8 @@ Status make_reference_cache(const std::filesystem::path& path, const CacheIdenti
     return go_on;
   };
   if (go_on) {
-    MLXMILL_TRY(evaluate::encode_windows(source, identity.encoding, windows, done, threads,
-                                         block_done));
+    MLXMILL_TRY(
+        evaluate::encode_windows(source, identity.encoding, windows, done, threads, block_done));
   }
   if (done < windows.size()) {
     return Error(Code::kCancelled, "stopped while the reference was read");

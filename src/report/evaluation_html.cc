@@ -15,8 +15,8 @@ using report::escape;
 
 std::string section(std::string_view title, std::string_view note, const std::string& content) {
   if (content.empty()) return "";
-  return fmt::format("<section>\n<h2>{}</h2>\n<p class=\"note\">{}</p>\n{}</section>\n", title, note,
-                     content);
+  return fmt::format("<section>\n<h2>{}</h2>\n<p class=\"note\">{}</p>\n{}</section>\n", title,
+                     note, content);
 }
 
 std::string tile(const std::string& value, std::string_view label) {
@@ -24,9 +24,8 @@ std::string tile(const std::string& value, std::string_view label) {
 }
 
 std::string title_of(const EvalReport& r) {
-  const std::string count = r.models.size() == 1
-                                ? "“" + escape(r.models.front().name) + "”"
-                                : fmt::format("{} models", r.models.size());
+  const std::string count = r.models.size() == 1 ? "“" + escape(r.models.front().name) + "”"
+                                                 : fmt::format("{} models", r.models.size());
   return r.reference.empty() ? count : count + " against “" + escape(r.reference) + "”";
 }
 
@@ -54,12 +53,14 @@ std::string header(const EvalReport& r) {
   if (!r.reference_storage.empty()) lead += " · reference kept: " + escape(r.reference_storage);
   std::string partial;
   if (!r.complete) {
-    partial = "<p class=\"partial\">Partial: the run was stopped before all windows were scored. "
-              "The numbers cover what was scored until then.</p>\n";
+    partial =
+        "<p class=\"partial\">Partial: the run was stopped before all windows were scored. "
+        "The numbers cover what was scored until then.</p>\n";
   }
-  return fmt::format("<header>\n<p class=\"kicker\">What quantization cost</p>\n<h1>{}</h1>\n"
-                     "<p class=\"lead\">{}</p>\n{}{}</header>\n",
-                     title_of(r), lead, partial, tiles(r));
+  return fmt::format(
+      "<header>\n<p class=\"kicker\">What quantization cost</p>\n<h1>{}</h1>\n"
+      "<p class=\"lead\">{}</p>\n{}{}</header>\n",
+      title_of(r), lead, partial, tiles(r));
 }
 
 std::string style() {
@@ -71,8 +72,9 @@ std::string style() {
 std::string sections(const EvalReport& r) {
   const bool compared = !report::kl_chart(r).empty();
   std::string page;
-  page += section("Results", compared ? "Smallest divergence first. After ± stands one standard error."
-                                      : "After ± stands one standard error.",
+  page += section("Results",
+                  compared ? "Smallest divergence first. After ± stands one standard error."
+                           : "After ± stands one standard error.",
                   report::models_table(r));
   page += section("Divergence against size",
                   "Mean KL divergence from the reference in nats, on a logarithmic scale: lower is "
@@ -81,19 +83,24 @@ std::string sections(const EvalReport& r) {
   page += section("Where the divergence lies",
                   "How many positions have which divergence: the mean of few bad ones, or of all?",
                   report::kl_histograms(r));
-  page += section("By text",
-                  compared ? "Mean KL divergence of each text." : "Perplexity of each text.",
-                  report::domains_table(r));
-  page += section("Error of the weights",
-                  "Distance of each matrix from the reference's, relative to its size; columns are "
-                  "layers. The number is the mean of the row.",
-                  report::layer_heat(r));
+  page +=
+      section("By text",
+              compared ? "Mean KL divergence of each text; the darker, the worse within its column."
+                       : "Perplexity of each text.",
+              report::domains_table(r));
+  page +=
+      section("Error of the weights",
+              "Distance of each matrix from the reference's, relative to its size; columns are "
+              "layers. The number is the mean of the row; shades are from each model's smallest "
+              "error to its largest.",
+              report::layer_heat(r));
   page += section("Worst tokens",
                   "Where the candidate is farthest from the reference. The marked token is the one "
                   "that follows in the text.",
                   report::worst_tokens(r));
-  page += section("All numbers", "Divergences in nats. Δp is the change of the right token's "
-                                 "probability.",
+  page += section("All numbers",
+                  "Divergences in nats. Δp is the change of the right token's "
+                  "probability.",
                   report::details_table(r));
   const std::string card = evaluation_card(r);
   page += section("For a model card", "Markdown.",
@@ -123,11 +130,11 @@ std::string evaluation_card(const EvalReport& r) {
                                     [](const EvalModel& m) { return m.total.comparison; });
   const bool scored = !r.models.empty() && r.models.front().total.positions > 0;
   if (!scored) return "";
-  std::string t = compared
-                      ? "| Model | Size | Bits per weight | KL divergence | Same top token | "
-                        "Perplexity |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
-                      : "| Model | Size | Bits per weight | Perplexity |\n| --- | ---: | ---: | ---: "
-                        "|\n";
+  std::string t =
+      compared ? "| Model | Size | Bits per weight | KL divergence | Same top token | "
+                 "Perplexity |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+               : "| Model | Size | Bits per weight | Perplexity |\n| --- | ---: | ---: | ---: "
+                 "|\n";
   for (const EvalModel& m : r.models) {
     std::string name;
     for (const char c : m.name) name += c == '|' || c == '\n' || c == '`' ? '_' : c;

@@ -88,7 +88,9 @@ std::string with_error(const Estimate& estimate) {
   return fmt::format("{:.{}f} ± {:.{}f}", estimate.value, digits, estimate.error, digits);
 }
 
-std::string percent(double share, int digits) { return fmt::format("{:.{}f} %", share * 100, digits); }
+std::string percent(double share, int digits) {
+  return fmt::format("{:.{}f} %", share * 100, digits);
+}
 
 std::string size(std::uint64_t bytes) {
   const auto value = static_cast<double>(bytes);

@@ -84,7 +84,8 @@ KlChart::KlChart(const EvalReport& report) {
     smallest = std::min(smallest, std::max(kl.value, kSmallestKl));
     largest = std::max(largest, std::max(kl.value + kl.error, kSmallestKl));
   }
-  std::sort(points_.begin(), points_.end(), [](const Point& a, const Point& b) { return a.x < b.x; });
+  std::sort(points_.begin(), points_.end(),
+            [](const Point& a, const Point& b) { return a.x < b.x; });
   y_low_ = std::floor(std::log10(smallest));
   y_high_ = std::max(std::ceil(std::log10(largest)), y_low_ + 1);
   const double span = points_.back().x - points_.front().x;
@@ -104,8 +105,8 @@ std::string KlChart::axes() const {
   std::string s;
   for (int decade = static_cast<int>(y_low_); decade <= static_cast<int>(y_high_); ++decade) {
     const double y = py(std::pow(10.0, decade));
-    s += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
-                     kWidth - kRight, y, y);
+    s += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",
+                     kLeft, kWidth - kRight, y, y);
     s += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:g}</text>\n", kLeft - 8,
                      y + 4, std::pow(10.0, decade));
   }
@@ -140,17 +141,21 @@ std::string KlChart::marks() const {
   for (const Point& p : points_) {
     const double x = px(p.x);
     const double y = py(p.kl);
-    s += fmt::format("<line class=\"bar\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>",
-                     x, py(p.high), std::min(py(std::max(p.low, kSmallestKl)), kHeight - kBottom));
-    s += fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"><title>{}: KL {}"
-                     "</title></circle>",
-                     x, y, escape(p.model->name), with_error(p.model->total.comparison->kl));
-    // Labels go to the right of their point, to the left near the edge, and below a close one.
+    s += fmt::format(
+        "<line class=\"bar\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x,
+        py(p.high), std::min(py(std::max(p.low, kSmallestKl)), kHeight - kBottom));
+    s += fmt::format(
+        "<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"><title>{}: KL {}"
+        "</title></circle>",
+        x, y, escape(p.model->name), with_error(p.model->total.comparison->kl));
+    // The line falls to the right: above right of a point it is free, and below left of one that
+    // is near the edge. A close neighbour's label is avoided.
     const bool left = x > kWidth * 0.62;
     const bool close = std::fabs(x - last_x) < 90 && std::fabs(y - last_y) < 14;
-    s += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
-                     left ? x - 9 : x + 9, y + (close ? 15 : -7), left ? "end" : "start",
-                     escape(p.model->name));
+    const double drop = left != close ? 16 : -7;
+    s +=
+        fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
+                    left ? x - 9 : x + 9, y + drop, left ? "end" : "start", escape(p.model->name));
     last_x = x;
     last_y = y;
   }
@@ -158,9 +163,10 @@ std::string KlChart::marks() const {
 }
 
 std::string KlChart::draw() const {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"KL divergence against "
-                     "size\">\n{}{}</svg>\n",
-                     kWidth, kHeight, axes(), marks());
+  return fmt::format(
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"KL divergence against "
+      "size\">\n{}{}</svg>\n",
+      kWidth, kHeight, axes(), marks());
 }
 
 // One candidate's row of columns, its base line at y.
@@ -174,13 +180,15 @@ std::string histogram_row(const EvalModel& m, double y, double height) {
     const KlBin& bin = m.histogram[i];
     const double part = static_cast<double>(bin.positions) / static_cast<double>(most);
     const double h = bin.positions == 0 ? 0 : std::max(part * height, 1.0);
-    s += fmt::format("<rect class=\"column\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
-                     "height=\"{:.1f}\" rx=\"1.5\"><title>{} to {}: {} positions</title></rect>",
-                     8 + width * static_cast<double>(i) + 1, y - h, width - 2, h, number(bin.low),
-                     number(bin.high), bin.positions);
+    s += fmt::format(
+        "<rect class=\"column\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
+        "height=\"{:.1f}\" rx=\"1.5\"><title>{} to {}: {} positions</title></rect>",
+        8 + width * static_cast<double>(i) + 1, y - h, width - 2, h, number(bin.low),
+        number(bin.high), bin.positions);
   }
-  return s + fmt::format("\n<line class=\"axis\" x1=\"8\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n",
-                         kWidth - 8, y, y);
+  return s +
+         fmt::format("\n<line class=\"axis\" x1=\"8\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n",
+                     kWidth - 8, y, y);
 }
 
 // "model.layers.3.mlp.up_proj" as row "mlp.up_proj" and column 3.
@@ -194,21 +202,28 @@ LayerPlace place_of(const std::string& path) {
   while (begin < path.size()) {
     const std::size_t end = std::min(path.find('.', begin), path.size());
     const std::string part = path.substr(begin, end - begin);
-    const bool digits =
-        !part.empty() && part.size() < 5 && part.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits = !part.empty() && part.size() < 5 &&
+                        part.find_first_not_of("0123456789") == std::string::npos;
     if (digits && end < path.size()) return {path.substr(end + 1), std::stoi(part)};
     begin = end + 1;
   }
   return {path, -1};
 }
 
-std::string heat_cell(const LayerError& e, double largest) {
+struct Range {
+  double low = HUGE_VAL;
+  double high = 0;
+};
+
+std::string heat_cell(const LayerError& e, const Range& range) {
+  const double width = range.high - range.low;
+
   return fmt::format("<td class=\"cell\" style=\"--v:{:.3f}\" title=\"{}: {} ({})\"></td>",
-                     largest > 0 ? e.weight_error / largest : 0, escape(e.path),
-                     percent(e.weight_error), escape(e.coding));
+                     0.08 + (width > 0 ? (e.weight_error - range.low) / width * 0.92 : 0),
+                     escape(e.path), percent(e.weight_error), escape(e.coding));
 }
 
-std::string heat_table(const EvalModel& m, double largest) {
+std::string heat_table(const EvalModel& m, const Range& range) {
   std::vector<std::string> rows;
   std::map<std::string, std::map<int, const LayerError*>> cells;
   std::set<int> columns;
@@ -227,11 +242,11 @@ std::string heat_table(const EvalModel& m, double largest) {
     t += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td>", escape(row),
                      percent(sum / static_cast<double>(cells[row].size())));
     if (const auto single = cells[row].find(-1); single != cells[row].end()) {
-      t += heat_cell(*single->second, largest);
+      t += heat_cell(*single->second, range);
     } else {
       for (const int c : columns) {
         const auto found = cells[row].find(c);
-        t += found == cells[row].end() ? "<td></td>" : heat_cell(*found->second, largest);
+        t += found == cells[row].end() ? "<td></td>" : heat_cell(*found->second, range);
       }
     }
     t += "</tr>\n";
@@ -266,22 +281,25 @@ std::string kl_histograms(const EvalReport& report) {
                         8 + width * static_cast<double>(i), y + 16,
                         std::pow(10.0, static_cast<double>(i - 1) / 2 - 6));
   }
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"Positions by their KL "
-                     "divergence\">\n{}</svg>\n",
-                     kWidth, y + 26, rows);
+  return fmt::format(
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"Positions by their KL "
+      "divergence\">\n{}</svg>\n",
+      kWidth, y + 26, rows);
 }
 
 std::string layer_heat(const EvalReport& report) {
-  double largest = 0;
-  for (const EvalModel& m : report.models) {
-    for (const LayerError& e : m.layers) largest = std::max(largest, e.weight_error);
-  }
   std::string t;
   for (const EvalModel& m : report.models) {
     if (m.layers.empty()) continue;
-    t += "<h3>" + escape(m.name) + "</h3>\n" + heat_table(m, largest);
+    Range range;
+    for (const LayerError& e : m.layers) {
+      range.low = std::min(range.low, e.weight_error);
+      range.high = std::max(range.high, e.weight_error);
+    }
+    t += "<h3>" + escape(m.name) + "</h3>\n" + heat_table(m, range);
+    t += heat_scale(percent(range.low), percent(range.high));
   }
-  return t.empty() ? t : t + heat_scale("0 %", percent(largest));
+  return t;
 }
 
 }  // namespace mlxmill::report

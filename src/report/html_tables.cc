@@ -60,6 +60,9 @@ std::string model_row(const EvalModel& m, const Columns& c) {
   const std::string none = cell("–");
   if (c.size) row += m.bytes > 0 ? cell(size(m.bytes)) : none;
   if (c.bits) row += m.bits_per_weight > 0 ? cell(fmt::format("{:.3f}", m.bits_per_weight)) : none;
+  if (c.speed) {
+    row += m.decode_per_second > 0 ? cell(fmt::format("{:.1f}", m.decode_per_second)) : none;
+  }
   if (c.compared && m.total.comparison) {
     const Comparison& x = *m.total.comparison;
     row += estimate_cell(with_error(x.kl)) + percent_cell(x.same_top) +
@@ -68,10 +71,15 @@ std::string model_row(const EvalModel& m, const Columns& c) {
   } else if (c.scores) {
     row += estimate_cell(with_error(m.total.perplexity));
   }
-  if (c.speed) {
-    row += m.decode_per_second > 0 ? cell(fmt::format("{:.1f}", m.decode_per_second)) : none;
-  }
   return row + "</tr>\n";
+}
+
+double largest_kl(const EvalModel& m) {
+  double largest = 0;
+  for (const DomainScores& d : m.domains) {
+    if (d.scores.comparison) largest = std::max(largest, d.scores.comparison->kl.value);
+  }
+  return largest;
 }
 
 std::string quantile_row(std::string_view label, const EvalReport& report,
@@ -92,10 +100,10 @@ std::string models_table(const EvalReport& report) {
   std::vector<std::string> names = {"Model"};
   if (c.size) names.emplace_back("Size");
   if (c.bits) names.emplace_back("Bits per weight");
+  if (c.speed) names.emplace_back("Tokens/s");
   if (c.compared) names.insert(names.end(), {"KL divergence", "Same top token"});
   if (c.scores) names.emplace_back("Perplexity");
   if (c.compared) names.emplace_back("Perplexity ratio");
-  if (c.speed) names.emplace_back("Tokens/s");
   std::string table = "<div class=\"scroll\"><table>" + head(names) + "<tbody>\n";
   for (const EvalModel& m : report.models) table += model_row(m, c);
   return table + "</tbody></table></div>\n";
@@ -140,12 +148,6 @@ std::string domains_table(const EvalReport& report) {
   const auto first = std::find_if(report.models.begin(), report.models.end(),
                                   [](const EvalModel& m) { return !m.domains.empty(); });
   if (first == report.models.end()) return "";
-  double largest = 0;
-  for (const EvalModel& m : report.models) {
-    for (const DomainScores& d : m.domains) {
-      if (d.scores.comparison) largest = std::max(largest, d.scores.comparison->kl.value);
-    }
-  }
   std::vector<std::string> names = {"Text"};
   for (const EvalModel& m : report.models) names.push_back(escape(m.name));
   std::string t = "<div class=\"scroll\"><table class=\"heat-text\">" + head(names) + "<tbody>\n";
@@ -160,9 +162,9 @@ std::string domains_table(const EvalReport& report) {
         t += estimate_cell(with_error(d->scores.perplexity));
       } else {
         const Estimate& kl = d->scores.comparison->kl;
-        const double part = largest > 0 ? kl.value / largest : 0;
-        t += fmt::format("<td class=\"cell\" style=\"--v:{:.3f}\">{}</td>", part * 0.75,
-                         number(kl.value));
+        const double largest = largest_kl(m);
+        t += fmt::format("<td class=\"cell\" style=\"--v:{:.3f}\">{}</td>",
+                         largest > 0 ? kl.value / largest * 0.6 : 0, number(kl.value));
       }
     }
     t += "</tr>\n";
