@@ -21,6 +21,8 @@ ROOMS = {
     "gguf": {"formats", "architectures", "tensors", "language", "io", "base"},
     "convert": {"gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
+    "runtime": {"convert", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
+                "kernels", "base"},
     "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 
@@ -33,7 +35,7 @@ LIBRARIES = {
     "CLI/": ("cli/", r"cli/"),
     "gtest/": ("tests/", r"$^"),
     "gmock/": ("tests/", r"$^"),
-    "mlx/": ("nothing", r"$^"),
+    "mlx/": ("src/runtime/", r"src/runtime/"),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

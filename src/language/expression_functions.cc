@@ -29,6 +29,8 @@ constexpr Function kFunctions[] = {
     {"cast", 2, 2, "cast(x, dtype)"},
     {"min", 1, kMany, "min(x, ...)"},
     {"max", 1, kMany, "max(x, ...)"},
+    {"sqrt", 1, 1, "sqrt(x)"},
+    {"log", 1, 1, "log(x)"},
 };
 
 // Every double below it is an int64_t once its fraction is gone.
@@ -162,6 +164,18 @@ Called cast(Arguments arguments) {
   return FunctionError{1, "'F32', 'F16' or 'BF16', with room for the number"};
 }
 
+Called root(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !(*x >= 0)) return FunctionError{0, "a number, 0 or larger"};
+  return Value(std::sqrt(*x));
+}
+
+Called logarithm(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !(*x > 0)) return FunctionError{0, "a number above 0"};
+  return Value(std::log(*x));
+}
+
 }  // namespace
 
 std::span<const Function> functions() { return kFunctions; }
@@ -176,6 +190,8 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "round") return rounded(arguments);
   if (name == "cast") return cast(arguments);
   if (name == "min") return extreme(arguments, true);
+  if (name == "sqrt") return root(arguments);
+  if (name == "log") return logarithm(arguments);
   return extreme(arguments, false);
 }
 
