@@ -73,7 +73,8 @@ Command add_logits_command(CLI::App& root) {
   CLI::App* app = root.add_subcommand("logits", "Run a model over token ids; write its logits");
   const auto args = std::make_shared<LogitsArgs>();
   add_model_arguments(app, args->model);
-  add_text(app, "--ids", args->ids, kFileValue, "token ids: integers between blanks or commas");
+  add_text(app, "--ids", args->ids, "IDS|FILE",
+           "token ids, or a file of them: integers between blanks or commas");
   add_text(app, "-o,--output", args->output, kFileValue,
            "safetensors file to write: ids, and logits as float32 [positions, vocabulary]");
   constexpr int kMostSteps = 1'000'000;
@@ -81,8 +82,8 @@ Command add_logits_command(CLI::App& root) {
               "run the last N tokens one by one over the cache, the others at once (default: 0)");
   add_switch(app, "--json", args->json, "print the result as JSON");
   return {app,
-          {{"mlxmill logits models/sample-llama --ids ids.txt -o logits.safetensors --dtype float32",
-            "to compare with another engine's"}},
+          {{"mlxmill logits models/sample-llama --ids 1,403,262 -o logits.safetensors",
+            "what the model says after each of three tokens; --dtype float32 to compare engines"}},
           [app, args] { return run_logits(*app, *args); }};
 }
 

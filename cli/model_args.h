@@ -20,8 +20,8 @@ struct ModelArgs {
 /// MODEL and the flags that say how it runs.
 void add_model_arguments(CLI::App* app, ModelArgs& args);
 
-/// Opens the model with progress on stderr; warnings are printed. `context`: the tokens it is needed
-/// for, where --context does not say more.
+/// Opens the model with progress on stderr; warnings are printed. `context`: the tokens it is
+/// needed for, where --context does not say more.
 Result<Model> open_model(const ModelArgs& args, std::int64_t context);
 
 }  // namespace mlxmill::cli

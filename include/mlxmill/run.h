@@ -19,21 +19,25 @@ namespace mlxmill {
 
 /// How to open a model.
 struct ModelOptions {
-  std::filesystem::path path;   ///< An MLX folder, any Hugging Face checkpoint, or a GGUF file.
-  std::optional<DType> dtype;   ///< Float weights and activations: F16, BF16, F32; default: as stored.
-  std::int64_t context = 4096;  ///< Tokens that memory is planned for; a sequence may not be longer.
-  std::optional<int> kv_bits;   ///< Keys and values are kept with 2, 3, 4, 5, 6 or 8 bits; default: floats.
-  int kv_group_size = 64;       ///< 32, 64 or 128.
+  std::filesystem::path path;  ///< An MLX folder, any Hugging Face checkpoint, or a GGUF file.
+  std::optional<DType>
+      dtype;  ///< Float weights and activations: F16, BF16, F32; default: as stored.
+  std::int64_t context =
+      4096;  ///< Tokens that memory is planned for; a sequence may not be longer.
+  std::optional<int>
+      kv_bits;  ///< Keys and values are kept with 2, 3, 4, 5, 6 or 8 bits; default: floats.
+  int kv_group_size = 64;          ///< 32, 64 or 128.
   std::uint64_t memory_bytes = 0;  ///< What the model may take; 0: what this machine has free.
   std::string architecture_file;   ///< Path of a declaration that comes before the built-in ones.
-  Callbacks callbacks;  ///< Of open(); run() asks `cancelled` between chunks, as long as the model lives.
+  Callbacks
+      callbacks;  ///< Of open(); run() asks `cancelled` between chunks, as long as the model lives.
 };
 
 /// What is known about an opened model.
 struct ModelFacts {
   std::string family;
   std::string model_type;
-  std::int64_t vocabulary = 0;     ///< Token ids are 0 to vocabulary - 1.
+  std::int64_t vocabulary = 0;  ///< Token ids are 0 to vocabulary - 1.
   std::int64_t layers = 0;
   std::int64_t max_positions = 0;  ///< Of training, as config.json says; 0: it does not.
   std::int64_t context = 0;
@@ -45,7 +49,7 @@ struct ModelFacts {
 
 /// Float32 logits, row by row.
 struct Logits {
-  std::vector<float> values;   ///< [positions, vocabulary]
+  std::vector<float> values;  ///< [positions, vocabulary]
   std::size_t positions = 0;
   std::size_t vocabulary = 0;
 
@@ -83,8 +87,8 @@ class ModelCache {
 class Model {
  public:
   /// Opens and loads. Weights, cache and activations are counted before a weight is read. Errors:
-  /// those of convert() for opening; kUnsupported for a family that is converted only; kNoMemory for
-  /// what does not fit; kUsage for options.
+  /// those of convert() for opening; kUnsupported for a family that is converted only; kNoMemory
+  /// for what does not fit; kUsage for options.
   static Result<Model> open(const ModelOptions& options);
 
   Model(Model&&) noexcept;

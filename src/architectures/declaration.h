@@ -135,8 +135,8 @@ class Declaration {
 
   /// Whether the file says what the model computes; a family that does not is converted only.
   bool runs() const;
-  /// What a model of this layout computes. Errors: kUnsupported for a family that is converted only,
-  /// or for something in config.json that nothing here computes; kInvalidInput.
+  /// What a model of this layout computes. Errors: kUnsupported for a family that is converted
+  /// only, or for something in config.json that nothing here computes; kInvalidInput.
   Result<Forward> forward(const base::Value& config, const Layout& layout) const;
 
   /// The place of the family among those that may serve a model_type no file names; empty when it

@@ -22,8 +22,8 @@ std::optional<mx::array> causal_mask(int offset, int length, int keys, std::int6
   }
   if (!chunk_holds) {
     const mx::array size(static_cast<int>(chunk));
-    mask = mx::logical_and(mask, mx::equal(mx::floor_divide(queries, size),
-                                           mx::floor_divide(positions, size)));
+    mask = mx::logical_and(
+        mask, mx::equal(mx::floor_divide(queries, size), mx::floor_divide(positions, size)));
   }
   return mask;
 }

@@ -17,9 +17,9 @@ namespace mlxmill::runtime {
 struct Pass {
   int offset = 0;  ///< Position of the first token.
   int length = 0;
-  std::int64_t layer = 0;           ///< The one that is running.
-  State* state = nullptr;           ///< Of the block that is running; null for one without.
-  const mx::array* ids = nullptr;   ///< Token ids [1, length].
+  std::int64_t layer = 0;          ///< The one that is running.
+  State* state = nullptr;          ///< Of the block that is running; null for one without.
+  const mx::array* ids = nullptr;  ///< Token ids [1, length].
   /// Keys and values by layer, for layers that share them.
   std::map<std::int64_t, KeysValues> shared;
   /// Masks [length, keys] by window, chunk and number of keys; empty: every key is seen.

@@ -16,7 +16,9 @@ namespace mx = mlx::core;
 constexpr const char* kFormat = "mlxmill cache 1";
 constexpr const char* kIds = "ids";
 
-std::string name_of(std::size_t state, std::size_t part) { return fmt::format("{}.{}", state, part); }
+std::string name_of(std::size_t state, std::size_t part) {
+  return fmt::format("{}.{}", state, part);
+}
 
 std::optional<DType> stored_dtype(mx::Dtype dtype) {
   for (const DType known : {DType::kBool, DType::kU8, DType::kF16, DType::kBF16, DType::kF32,
@@ -137,8 +139,8 @@ Result<Model::LoadedCache> Model::load_cache(const std::filesystem::path& path) 
     const auto tokens = number(header.metadata, "tokens");
     if (!tokens || *tokens < 0) return wrong("the number of tokens is missing");
     if (*tokens > parts_->facts.context) {
-      return wrong(fmt::format("{} tokens are more than the context of {}", *tokens,
-                               parts_->facts.context));
+      return wrong(
+          fmt::format("{} tokens are more than the context of {}", *tokens, parts_->facts.context));
     }
     LoadedCache loaded{new_cache(), {}};
     const Reader reader(file, header);

@@ -43,7 +43,8 @@ mx::array gelu(const mx::array& x) {
 
 mx::array gelu_tanh(const mx::array& x) {
   const mx::array cube = mx::multiply(mx::multiply(mx::square(x), x), scalar(0.044715, x));
-  const mx::array inner = mx::multiply(mx::add(x, cube), scalar(std::sqrt(2 / std::numbers::pi), x));
+  const mx::array inner =
+      mx::multiply(mx::add(x, cube), scalar(std::sqrt(2 / std::numbers::pi), x));
   return mx::multiply(mx::multiply(x, scalar(0.5, x)), mx::add(mx::tanh(inner), scalar(1, x)));
 }
 

@@ -22,7 +22,7 @@ struct Linear {
   int outputs() const { return weight.shape(-2); }
 };
 
-/// x [..., in] to [..., out]: x W^T + bias, accumulated in float32 or more.
+/// x [..., in] to [..., out]: x W^T + bias.
 mx::array apply(const Linear& layer, const mx::array& x);
 
 /// Each row by the expert that its index names. Requires x [..., 1, in] and indices whose shape

@@ -66,8 +66,8 @@ Status check_ids(std::span<const std::int32_t> ids, std::int64_t before, const M
   }
   const auto total = before + static_cast<std::int64_t>(ids.size());
   if (total <= facts.context) return {};
-  return Error(Code::kUsage, fmt::format("{} tokens are more than the context of {}", total,
-                                         facts.context))
+  return Error(Code::kUsage,
+               fmt::format("{} tokens are more than the context of {}", total, facts.context))
       .hint("open the model with a longer context");
 }
 
@@ -83,8 +83,8 @@ Result<Logits> Model::run(std::span<const std::int32_t> ids, ModelCache& cache,
     logits.vocabulary = static_cast<std::size_t>(facts.vocabulary);
     for (std::size_t done = 0; done < ids.size(); done += kChunk) {
       if (parts_->cancelled && parts_->cancelled()) {
-        return Error(Code::kCancelled, fmt::format("stopped after {} of {} tokens", done,
-                                                   ids.size()));
+        return Error(Code::kCancelled,
+                     fmt::format("stopped after {} of {} tokens", done, ids.size()));
       }
       const auto chunk = ids.subspan(done, std::min(kChunk, ids.size() - done));
       const auto offset = static_cast<int>(kept.length);

@@ -26,8 +26,8 @@ Status check_options(const ModelOptions& o) {
         .hint("expected float16, bfloat16 or float32");
   }
   if (o.context < 1 || o.context > kMaxContext) {
-    return Error(Code::kUsage, fmt::format("a context of {} tokens; expected 1 to {}", o.context,
-                                           kMaxContext));
+    return Error(Code::kUsage,
+                 fmt::format("a context of {} tokens; expected 1 to {}", o.context, kMaxContext));
   }
   if (!o.kv_bits) return {};
   auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size);
@@ -62,7 +62,8 @@ class Opener {
   Status read_headers() {
     MLXMILL_ASSIGN(source_, convert::open_source(o_.path, /*repack=*/false));
     const base::Value& config = source_.checkpoint.config;
-    MLXMILL_ASSIGN(architectures::Catalogue catalogue, architectures::Catalogue::for_config(config));
+    MLXMILL_ASSIGN(architectures::Catalogue catalogue,
+                   architectures::Catalogue::for_config(config));
     if (!o_.architecture_file.empty()) {
       MLXMILL_ASSIGN(const std::string text,
                      io::read_text(o_.architecture_file, kMaxDeclarationBytes));

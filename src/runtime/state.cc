@@ -68,9 +68,10 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
     buffers_[i] = mx::slice_update(buffers_[i], parts[i], start, stop);
   }
   size_ += length;
-  const int seen = window_ > 0 ? static_cast<int>(std::min<std::int64_t>(
-                                     size_, window_ - 1 + std::int64_t{length}))
-                               : size_;
+  const int seen =
+      window_ > 0
+          ? static_cast<int>(std::min<std::int64_t>(size_, window_ - 1 + std::int64_t{length}))
+          : size_;
   KeysValues result;
   result.length = seen;
   result.bits = options_.kv_bits.value_or(0);

@@ -34,10 +34,10 @@ class State {
 
 /// Keys and values that a pass attends to; with scales when quantized.
 struct KeysValues {
-  std::vector<mx::array> keys;    ///< [1, heads, n, size], or codes, scales, biases.
+  std::vector<mx::array> keys;  ///< [1, heads, n, size], or codes, scales, biases.
   std::vector<mx::array> values;
-  int length = 0;                 ///< n: the last positions of the sequence.
-  int bits = 0;                   ///< 0: plain.
+  int length = 0;  ///< n: the last positions of the sequence.
+  int bits = 0;    ///< 0: plain.
   int group_size = 0;
 };
 

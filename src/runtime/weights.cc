@@ -151,7 +151,8 @@ mx::Dtype mlx_dtype(DType dtype) {
 std::uint64_t Weights::bytes(const Layout& layout, std::optional<DType> dtype) {
   std::uint64_t total = 0;
   for (const Module& module : layout.modules) {
-    for (const TensorView& view : module.tensors) total += bytes_of(view, loaded_dtype(view, dtype));
+    for (const TensorView& view : module.tensors)
+      total += bytes_of(view, loaded_dtype(view, dtype));
   }
   return total;
 }

@@ -17,7 +17,8 @@ mx::Dtype mlx_dtype(DType dtype);
 
 class Weights {
  public:
-  /// How many bytes load() will hold. `dtype`: floats become this, where it is given; else as stored.
+  /// How many bytes load() will hold. `dtype`: floats become this, where it is given; else as
+  /// stored.
   static std::uint64_t bytes(const architectures::Layout& layout, std::optional<DType> dtype);
 
   /// Reads every tensor of the layout straight into memory of libmlx, on all cores; floats are cast

@@ -11,10 +11,10 @@ namespace mlxmill::architectures {
 
 /// How the rows of a layer that gives q, k and v at once are ordered.
 enum class QkvOrder : std::uint8_t {
-  kBlocks,   ///< All of q, all of k, all of v.
-  kHeads,    ///< For every head its q, k and v (as many k as q heads).
-  kGroups,   ///< For every k head its q heads, k, v.
-  kGated,    ///< `q` alone: for every head its q and its output gate.
+  kBlocks,  ///< All of q, all of k, all of v.
+  kHeads,   ///< For every head its q, k and v (as many k as q heads).
+  kGroups,  ///< For every k head its q heads, k, v.
+  kGated,   ///< `q` alone: for every head its q and its output gate.
 };
 
 /// softmax(q k^T * scale + mask) v, with grouped k and v heads.
@@ -27,15 +27,16 @@ struct AttentionSpec {
   std::int64_t head_dim = 0;
   std::int64_t value_dim = 0;
   double scale = 0;
-  NormSpec q_norm, k_norm, v_norm;  ///< Over a head, or over all of them where the weight is as long.
+  NormSpec q_norm, k_norm,
+      v_norm;  ///< Over a head, or over all of them where the weight is as long.
   bool norm_after_rope = false;
   RopeSpec rope;
   std::int64_t window = 0;  ///< Keys a token sees, itself included; 0: all.
   std::int64_t chunk = 0;   ///< Tokens see keys of their own chunk of positions only; 0: all.
-  std::string sinks;        ///< Tensor [heads]: a logit per head that takes weight and gives nothing.
-  double softcap = 0;       ///< Logits become cap * tanh(logits / cap); 0: as they are.
-  double clip = 0;          ///< q, k and v are clipped to +-clip; 0: not.
-  std::string gate;         ///< A linear module whose activation multiplies the output...
+  std::string sinks;   ///< Tensor [heads]: a logit per head that takes weight and gives nothing.
+  double softcap = 0;  ///< Logits become cap * tanh(logits / cap); 0: as they are.
+  double clip = 0;     ///< q, k and v are clipped to +-clip; 0: not.
+  std::string gate;    ///< A linear module whose activation multiplies the output...
   Activation gate_activation = Activation::kSigmoid;  ///< ...also for QkvOrder::kGated.
   /// q at position p is multiplied by 1 + temperature * log(1 + floor((p + from) / every)).
   double temperature = 0;
@@ -64,7 +65,7 @@ struct RouterSpec {
   bool normalize = false;  ///< The weights of the chosen are divided by their sum...
   double epsilon = 0;      ///< ...plus this.
   double scale = 1;
-  std::int64_t groups = 1;      ///< Experts are chosen from the best `top_groups` of so many groups,
+  std::int64_t groups = 1;  ///< Experts are chosen from the best `top_groups` of so many groups,
   std::int64_t top_groups = 1;  ///< each as good as its best `group_members` together.
   std::int64_t group_members = 2;
   bool float32 = false;  ///< Logits are computed in float32.
@@ -74,7 +75,8 @@ struct RouterSpec {
 struct MoeSpec {
   RouterSpec router;
   MlpSpec experts;  ///< Stacked modules.
-  double clamp = 0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
+  double clamp =
+      0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
   double alpha = 0;
   bool scale_input = false;       ///< The weight multiplies the expert's input, not its output.
   std::optional<MlpSpec> shared;  ///< Its output is added...

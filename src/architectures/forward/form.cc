@@ -14,8 +14,7 @@ Error Form::wrong(std::string_view key, const base::Value& got, std::string_view
                       fmt::format("{} is {}; expected {}", key, got.type_name(), expected));
 }
 
-Result<std::optional<base::Value>> Form::evaluate(std::string_view key,
-                                                  std::string_view fallback) {
+Result<std::optional<base::Value>> Form::evaluate(std::string_view key, std::string_view fallback) {
   const Node* node = table_.find(key);
   if (!node && fallback.empty()) return std::optional<base::Value>();
   MLXMILL_ASSIGN(const Expression expression,
@@ -125,8 +124,8 @@ Result<std::size_t> Form::word(std::string_view key, const std::vector<std::stri
   if (!found) return std::size_t{0};
   const auto at = std::find(words.begin(), words.end(), *found);
   if (at != words.end()) return static_cast<std::size_t>(at - words.begin());
-  return error(fmt::format("{} is {}; expected one of {}", key, quoted(*found),
-                           fmt::join(words, ", ")));
+  return error(
+      fmt::format("{} is {}; expected one of {}", key, quoted(*found), fmt::join(words, ", ")));
 }
 
 Result<Activation> Form::activation(std::string_view key, Activation fallback) {

@@ -18,8 +18,8 @@ namespace mlxmill::architectures {
 struct FormContext {
   const Scope& scope;
   std::string_view file_name;
-  std::string at;     ///< Path before every module's, with its dot; empty outside of layers.
-  NormSpec norm;      ///< What norms are unless they say otherwise.
+  std::string at;  ///< Path before every module's, with its dot; empty outside of layers.
+  NormSpec norm;   ///< What norms are unless they say otherwise.
 };
 
 /// One table. Every error is kInvalidInput at `file:line`.
@@ -38,7 +38,8 @@ class Form {
   /// The same, which must be there.
   Result<std::string> needed_path(std::string_view key);
 
-  /// Expressions. Null is as good as no entry; where there is none, `fallback` is evaluated if given.
+  /// Expressions. Null is as good as no entry; where there is none, `fallback` is evaluated if
+  /// given.
   Result<std::optional<double>> maybe_number(std::string_view key, std::string_view fallback = {});
   Result<double> number(std::string_view key, double fallback);
   Result<std::optional<std::int64_t>> maybe_integer(std::string_view key,

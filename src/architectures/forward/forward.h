@@ -30,13 +30,13 @@ using LayerSpec = std::vector<StepSpec>;
 struct EmbeddingSpec {
   std::string path;
   double scale = 1;
-  std::string positions;              ///< A learned embedding of positions that is added.
-  std::int64_t position_offset = 0;   ///< Row of position 0.
+  std::string positions;             ///< A learned embedding of positions that is added.
+  std::int64_t position_offset = 0;  ///< Row of position 0.
   NormSpec norm;
 };
 
 struct HeadSpec {
-  std::string path;   ///< The embedding's, where they are tied.
+  std::string path;  ///< The embedding's, where they are tied.
   double scale = 1;
   double softcap = 0;  ///< Logits become cap * tanh(logits / cap); 0: as they are.
 };
@@ -46,7 +46,7 @@ struct Forward {
   std::vector<LayerSpec> layers;
   NormSpec norm;
   HeadSpec head;
-  std::int64_t vocabulary = 0;   ///< Rows of the embedding.
+  std::int64_t vocabulary = 0;     ///< Rows of the embedding.
   std::int64_t max_positions = 0;  ///< As the config says; 0: it does not.
 };
 

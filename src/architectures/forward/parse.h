@@ -16,8 +16,8 @@ struct BlockKind {
   Result<BlockSpec> (*parse)(Form& form);
 };
 
-/// The whole of [forward]. `n_layers` counts where it does not. Errors: kInvalidInput at `file:line`;
-/// kUnsupported for what config.json asks for and nothing here can do.
+/// The whole of [forward]. `n_layers` counts where it does not. Errors: kInvalidInput at
+/// `file:line`; kUnsupported for what config.json asks for and nothing here can do.
 Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_view file_name,
                                  std::int64_t n_layers);
 

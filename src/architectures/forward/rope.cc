@@ -178,9 +178,10 @@ struct Builder {
     const auto shorter = scaling.factors("short_factor", pairs);
     const auto longer = scaling.factors("long_factor", pairs);
     if (!original || !(*original > 1) || !shorter || !longer) {
-      return fmt::format("needs original_max_position_embeddings, and short_factor and long_factor "
-                         "of {} numbers each",
-                         pairs);
+      return fmt::format(
+          "needs original_max_position_embeddings, and short_factor and long_factor "
+          "of {} numbers each",
+          pairs);
     }
     auto factor = scaling.number("factor");
     if (!factor && max_positions) factor = static_cast<double>(*max_positions) / *original;

@@ -93,8 +93,7 @@ Attention::Projected Attention::split_fused(const mx::array& qkv) const {
   // The other orders are groups of q heads, each followed by its k and v.
   const int groups = spec_.order == QkvOrder::kHeads ? heads : kv_heads;
   const int q_size = heads / groups * dim;
-  const auto parts =
-      mx::split(split_heads(qkv, groups), mx::Shape{q_size, q_size + dim}, -1);
+  const auto parts = mx::split(split_heads(qkv, groups), mx::Shape{q_size, q_size + dim}, -1);
   return {mx::reshape(parts[0], {1, qkv.shape(1), heads, dim}), parts[1], parts[2], std::nullopt};
 }
 
@@ -157,8 +156,8 @@ mx::array Attention::run(const mx::array& x, Pass& pass) const {
   const KeysValues kv = keys_and_values(projected, pass);
   const auto key = std::pair(std::pair(spec_.window, spec_.chunk), kv.length);
   if (!pass.masks.contains(key)) {
-    pass.masks.emplace(
-        key, causal_mask(pass.offset, pass.length, kv.length, spec_.window, spec_.chunk));
+    pass.masks.emplace(key,
+                       causal_mask(pass.offset, pass.length, kv.length, spec_.window, spec_.chunk));
   }
   mx::array out = attend(queries, kv, pass.masks.at(key), {spec_.scale, spec_.softcap, sinks_});
   out = flat(swapped(out));

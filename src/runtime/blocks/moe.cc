@@ -31,7 +31,8 @@ class Router {
 
   /// x [tokens, hidden].
   Routes operator()(const mx::array& x) const {
-    mx::array logits = spec_.float32 ? apply(linear_, mx::astype(x, mx::float32)) : apply(linear_, x);
+    mx::array logits =
+        spec_.float32 ? apply(linear_, mx::astype(x, mx::float32)) : apply(linear_, x);
     const auto top = static_cast<int>(spec_.top);
     if (spec_.scores == RouterSpec::Scores::kSoftmaxOfChosen) {
       const mx::array chosen = best(logits, top);
@@ -70,13 +71,11 @@ class Router {
     const int tokens = scores.shape(0);
     const auto groups = static_cast<int>(spec_.groups);
     const mx::array split = mx::reshape(scores, {tokens, groups, -1});
-    const mx::array merit =
-        mx::sum(mx::topk(split, static_cast<int>(spec_.group_members), -1), -1);
+    const mx::array merit = mx::sum(mx::topk(split, static_cast<int>(spec_.group_members), -1), -1);
     const int worst = groups - static_cast<int>(spec_.top_groups);
     if (worst == 0) return scores;
     const mx::array order = mx::argpartition(merit, worst - 1, -1);
-    const mx::array left_out =
-        mx::expand_dims(mx::slice(order, {0, 0}, {tokens, worst}), -1);
+    const mx::array left_out = mx::expand_dims(mx::slice(order, {0, 0}, {tokens, worst}), -1);
     const mx::array low = scalar(-std::numeric_limits<float>::infinity(), scores);
     return mx::reshape(mx::put_along_axis(split, left_out, low, 1), scores.shape());
   }
