@@ -18,6 +18,7 @@ struct Describe {
   std::string operator()(const MultiplyAlong& op) const {
     return fmt::format("multiply along {}: {}", op.axis, fmt::join(op.values, " "));
   }
+  std::string operator()(const MultiplyBy&) const { return "multiply by"; }
   std::string operator()(const Normalize& op) const {
     return fmt::format("normalize {} {}", op.axis, op.epsilon);
   }
@@ -38,6 +39,8 @@ struct Describe {
     return fmt::format("shift {} {}", op.shift, op.mask);
   }
   std::string operator()(const Reciprocal&) const { return "reciprocal"; }
+  std::string operator()(const LogOfNegative&) const { return "log of negative"; }
+  std::string operator()(const Constant& op) const { return fmt::format("constant {}", op.value); }
   std::string operator()(const ResidualGate& op) const {
     return fmt::format("residual gate {} {} {}", op.temperature, op.epsilon, op.stream);
   }

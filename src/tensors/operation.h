@@ -34,6 +34,10 @@ struct MultiplyAlong {
   std::vector<float> values;
 };
 
+/// Inputs: x, and factors of a float type: one for all, or one for each slice of the first axis.
+/// The product in float32, rounded once.
+struct MultiplyBy {};
+
 /// x / (norm(x) + epsilon), the Euclidean norm taken along one axis, in float32.
 struct Normalize {
   std::size_t axis = 0;
@@ -94,6 +98,14 @@ struct ShiftBytes {
 /// 1 / x in float32, rounded once.
 struct Reciprocal {};
 
+/// log(-x) in float64, rounded once; NaN where x is not negative. Undoes -exp(x).
+struct LogOfNegative {};
+
+/// No inputs: the same number everywhere.
+struct Constant {
+  float value = 0;
+};
+
 /// What a gate with fixed weights gives the branch, s = sigmoid(x / temperature), or the stream,
 /// sqrt(max(sigmoid(-x / temperature) * (1 + s), epsilon)). In float32.
 struct ResidualGate {
@@ -131,10 +143,11 @@ struct RepackGgml {
   Part part = Part::kCodes;
 };
 
-using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
-                               Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
-                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ResidualGate,
-                               ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
+using Operation =
+    std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong, MultiplyBy,
+                 Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream, PackStream,
+                 XorBytes, AddBytes, ShiftBytes, Reciprocal, LogOfNegative, Constant, ResidualGate,
+                 ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
 
 /// A tensor that is computed when it is read.
 struct Computed {
