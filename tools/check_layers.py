@@ -23,6 +23,7 @@ ROOMS = {
                 "base"},
     "runtime": {"convert", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
                 "kernels", "base"},
+    "generate": {"base"},
     "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 
