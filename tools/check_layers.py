@@ -24,6 +24,9 @@ ROOMS = {
     "evaluate": {"base"},
     "measure": {"evaluate", "convert", "report", "gguf", "sources", "streaming", "formats", "quantize", "architectures",
                 "tensors", "language", "io", "kernels", "base"},
+    "runtime": {"convert", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
+                "kernels", "base"},
+    "generate": {"base"},
     "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 
@@ -36,7 +39,7 @@ LIBRARIES = {
     "CLI/": ("cli/", r"cli/"),
     "gtest/": ("tests/", r"$^"),
     "gmock/": ("tests/", r"$^"),
-    "mlx/": ("nothing", r"$^"),
+    "mlx/": ("src/runtime/", r"src/runtime/"),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
