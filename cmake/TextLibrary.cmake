@@ -1,5 +1,13 @@
 # The Rust library of src/tokenize: Hugging Face tokenizers and MiniJinja, one static archive that cargo builds.
 # Its crates are fetched once (tools/setup.sh does); after that nothing here needs a network.
+option(MLXMILL_WITH_RUNTIME "Build what runs models, over libmlx; OFF builds the converter alone" ON)
+set(mlxmill_text_library "")
+set(mlxmill_text_excluded "/tokenize/absent/")
+if(NOT MLXMILL_WITH_RUNTIME)
+  set(mlxmill_text_excluded "/tokenize/[^/]*$")
+  return()
+endif()
+
 find_program(MLXMILL_CARGO cargo DOC "cargo of Rust 1.85 or newer")
 set(cargo_hint "mlxmill's tokenizer needs Rust 1.85 or newer: run tools/setup.sh, install it from https://rustup.rs, or \
 build the converter alone with -DMLXMILL_WITH_RUNTIME=OFF")
@@ -48,3 +56,5 @@ else()
   target_link_libraries(mlxmill_text INTERFACE m)
 endif()
 install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+set(mlxmill_text_library mlxmill_text)
+set_property(GLOBAL APPEND PROPERTY MLXMILL_IMPORTS mlxmill_text)

@@ -97,9 +97,9 @@ class Tokenizer {
   std::shared_ptr<const Parts> parts_;
 };
 
-/// The text of token ids that come one by one. Never gives a part of a character; what it gives, put
-/// together, is what decode gives for all. (One exception: where bytes that made whole characters
-/// are followed by bytes that make none, decode may turn all of them into U+FFFD.)
+/// The text of token ids that come one by one. Never gives a part of a character; what it gives,
+/// put together, is what decode gives for all. (One exception: where bytes that made whole
+/// characters are followed by bytes that make none, decode may turn all of them into U+FFFD.)
 class TokenStream {
  public:
   explicit TokenStream(Tokenizer tokenizer, bool skip_special_tokens = true);

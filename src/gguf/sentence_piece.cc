@@ -47,7 +47,8 @@ void add_steps(BpeTokenizer& tokenizer, bool prefix, bool is_gemma) {
   Array normalizers;
   if (prefix) normalizers.emplace_back(Object{{"type", "Prepend"}, {"prepend", kSpace}});
   normalizers.emplace_back(replace_step(" ", kSpace));
-  Array decoders{replace_step(kSpace, " "), Object{{"type", "ByteFallback"}}, Object{{"type", "Fuse"}}};
+  Array decoders{replace_step(kSpace, " "), Object{{"type", "ByteFallback"}},
+                 Object{{"type", "Fuse"}}};
   if (prefix) {
     decoders.emplace_back(Object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }

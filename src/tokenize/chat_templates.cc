@@ -26,7 +26,8 @@ Result<ChatTemplates> read_files(const formats::ModelFolder& folder) {
   }
   std::error_code failure;
   if (!std::filesystem::is_directory(folder.path() / kMore, failure)) return templates;
-  MLXMILL_ASSIGN(const formats::ModelFolder more, formats::ModelFolder::open(folder.path() / kMore));
+  MLXMILL_ASSIGN(const formats::ModelFolder more,
+                 formats::ModelFolder::open(folder.path() / kMore));
   for (const std::string& name : more.names()) {
     if (!name.ends_with(kSuffix)) continue;
     // By its path from the model folder, which it may not leave.
@@ -96,10 +97,10 @@ Result<std::string> choose(const ChatTemplates& templates, const ChatOptions& op
   for (const auto& [name, text] : templates) {
     names += (names.empty() ? "" : ", ") + base::quoted(name);
   }
-  return Error(Code::kUsage,
-               options.template_name.empty()
-                   ? std::string("no chat template is named \"default\"")
-                   : fmt::format("no chat template is named {}", base::quoted(options.template_name)))
+  return Error(Code::kUsage, options.template_name.empty()
+                                 ? std::string("no chat template is named \"default\"")
+                                 : fmt::format("no chat template is named {}",
+                                               base::quoted(options.template_name)))
       .hint("there are " + names);
 }
 
@@ -201,8 +202,8 @@ Result<std::string> cut_after_final(std::string rendered) {
   const bool spaces_kept = std::string_view(rendered).substr(at, kTag.size()) == kTag;
   rendered.resize(at);
   if (!spaces_kept) {
-    while (!rendered.empty() && std::string_view(" \t\n\r\f\v").find(rendered.back()) !=
-                                    std::string_view::npos) {
+    while (!rendered.empty() &&
+           std::string_view(" \t\n\r\f\v").find(rendered.back()) != std::string_view::npos) {
       rendered.pop_back();
     }
   }

@@ -17,20 +17,66 @@ using vocabulary::sequence_step;
 constexpr const char* kSpace = "\u2581";
 
 /// Model types whose tokenizer.json transformers reads as it is, whatever class is named.
-constexpr std::string_view kReadAsItIs[] = {
-    "arctic",      "aria",         "ernie4_5",      "ernie4_5_moe",     "flex_olmo",  "fuyu",
-    "glm",         "glm4",         "glm4_moe",      "glm4_moe_lite",    "glm4v",      "glm4v_moe",
-    "gpt_bigcode", "granite",      "granitemoe",    "granitemoehybrid", "internlm2",  "internlm3",
-    "jamba",       "kimi_k25",     "kimi_linear",   "llava",            "llava_next", "mimo_v2_flash",
-    "minicpm3",    "minimax_m2",   "ministral",     "ministral3",       "mistral",    "mistral3",
-    "mixtral",     "molmo",        "molmo2",        "nemotron",         "nvfp4",      "olmo2",
-    "olmo3",       "olmo_hybrid",  "paddleocr_vl",  "persimmon",        "phi3",       "phi3_v",
-    "phimoe",      "pixtral",      "smolvlm",       "stablelm",         "step3_vl",   "umt5",
-    "vipllava",    "voxtral",      "granitemoeshared", "iquestcoder",   "qwen2",      "qwen3_5",
-    "qwen3_5_moe", "qwen3_5_moe_text"};
+constexpr std::string_view kReadAsItIs[] = {"arctic",
+                                            "aria",
+                                            "ernie4_5",
+                                            "ernie4_5_moe",
+                                            "flex_olmo",
+                                            "fuyu",
+                                            "glm",
+                                            "glm4",
+                                            "glm4_moe",
+                                            "glm4_moe_lite",
+                                            "glm4v",
+                                            "glm4v_moe",
+                                            "gpt_bigcode",
+                                            "granite",
+                                            "granitemoe",
+                                            "granitemoehybrid",
+                                            "internlm2",
+                                            "internlm3",
+                                            "jamba",
+                                            "kimi_k25",
+                                            "kimi_linear",
+                                            "llava",
+                                            "llava_next",
+                                            "mimo_v2_flash",
+                                            "minicpm3",
+                                            "minimax_m2",
+                                            "ministral",
+                                            "ministral3",
+                                            "mistral",
+                                            "mistral3",
+                                            "mixtral",
+                                            "molmo",
+                                            "molmo2",
+                                            "nemotron",
+                                            "nvfp4",
+                                            "olmo2",
+                                            "olmo3",
+                                            "olmo_hybrid",
+                                            "paddleocr_vl",
+                                            "persimmon",
+                                            "phi3",
+                                            "phi3_v",
+                                            "phimoe",
+                                            "pixtral",
+                                            "smolvlm",
+                                            "stablelm",
+                                            "step3_vl",
+                                            "umt5",
+                                            "vipllava",
+                                            "voxtral",
+                                            "granitemoeshared",
+                                            "iquestcoder",
+                                            "qwen2",
+                                            "qwen3_5",
+                                            "qwen3_5_moe",
+                                            "qwen3_5_moe_text"};
 
 Value llama_decoder(bool prefix) {
-  Array steps{replace_step(kSpace, " "), Object{{"type", "ByteFallback"}}, Object{{"type", "Fuse"}}};
+  Array steps{replace_step(kSpace, " "), Object{{"type", "ByteFallback"}},
+              Object{{"type", "Fuse"}}};
   if (prefix) {
     steps.emplace_back(Object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }
@@ -57,9 +103,9 @@ void set_llama(const Settings& settings, Value& to) {
 Value added_tokens(const Settings& settings) {
   Array list;
   for (const AddedToken& token : settings.added) {
-    Object entry{{"content", token.content},         {"single_word", token.single_word},
-                 {"lstrip", token.lstrip},           {"rstrip", token.rstrip},
-                 {"special", token.special},         {"only_if_absent", token.only_if_absent}};
+    Object entry{{"content", token.content}, {"single_word", token.single_word},
+                 {"lstrip", token.lstrip},   {"rstrip", token.rstrip},
+                 {"special", token.special}, {"only_if_absent", token.only_if_absent}};
     if (token.normalized) entry.push_back({"normalized", *token.normalized});
     list.emplace_back(std::move(entry));
   }

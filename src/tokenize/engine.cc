@@ -38,9 +38,7 @@ Error failure(std::int32_t status, const MlxmillBytes& error) {
   return Error(status == kMlxmillTextLimit ? Code::kNoMemory : Code::kInvalidInput, text);
 }
 
-std::string on_one_line(const base::Value& value) {
-  return formats::dump_json(value, {-1, false});
-}
+std::string on_one_line(const base::Value& value) { return formats::dump_json(value, {-1, false}); }
 
 /// The first byte of `text` that begins no UTF-8.
 std::optional<std::size_t> not_utf8(std::string_view text) {
@@ -133,9 +131,9 @@ Result<std::string> render_template(std::string_view source, const base::Value& 
       limits.milliseconds);
   MlxmillBytes out{};
   MlxmillBytes error{};
-  const std::int32_t status = mlxmill_template_render(
-      bytes_of(source), source.size(), bytes_of(variables), variables.size(), bytes_of(bounds),
-      bounds.size(), &out, &error);
+  const std::int32_t status =
+      mlxmill_template_render(bytes_of(source), source.size(), bytes_of(variables),
+                              variables.size(), bytes_of(bounds), bounds.size(), &out, &error);
   if (status == kMlxmillTextOk) return take(out);
   Error wrong = failure(status, error);
   return Error(Code::kInvalidInput, fmt::format("the chat template fails: {}", wrong.what()));

@@ -145,8 +145,8 @@ Result<std::string> sentencepiece_json(const SentencePieceModel& model, bool leg
     joined[i] = model.types[i] == PieceType::kNormal;
     if (model.types[i] == PieceType::kUserDefined) bpe.ignore_merges = true;
   }
-  bpe.merges = vocabulary::merges_by_score(bpe.tokens, joined, model.scores,
-                                           vocabulary::MergeOrder::kById);
+  bpe.merges =
+      vocabulary::merges_by_score(bpe.tokens, joined, model.scores, vocabulary::MergeOrder::kById);
   return tokenizer_json(bpe);
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 Error cut_off(std::string_view what) {
   return Error(Code::kInvalidInput, fmt::format("is no SentencePiece model: {}", what))
-      .hint("incomplete download? A tokenizer.model of tiktoken needs its tokenizer.json beside it");
+      .hint(
+          "incomplete download? A tokenizer.model of tiktoken needs its tokenizer.json beside it");
 }
 
 /// One field of a message: its number, and its value as a number or as bytes.

@@ -24,8 +24,8 @@ constexpr std::string_view kNamed[] = {"bos_token", "eos_token", "unk_token", "s
 
 Error wrong(std::string_view file, std::string_view key, std::string_view expected,
             const Value& got) {
-  return Error(Code::kInvalidInput, fmt::format("{} is {}; expected {}", base::quoted(key),
-                                                got.type_name(), expected))
+  return Error(Code::kInvalidInput,
+               fmt::format("{} is {}; expected {}", base::quoted(key), got.type_name(), expected))
       .at(file);
 }
 
@@ -59,9 +59,11 @@ Result<AddedToken> added_token(const Value& value, std::string_view file, std::s
 Status read_named(const Value& object, std::string_view file, Settings& to) {
   if (!object.as_object()) return {};
   for (const base::Member& member : *object.as_object()) {
-    const bool known = std::find(std::begin(kNamed), std::end(kNamed), member.key) != std::end(kNamed);
+    const bool known =
+        std::find(std::begin(kNamed), std::end(kNamed), member.key) != std::end(kNamed);
     const bool is_text = member.value.as_string() || member.value.find("content");
-    if (member.value.is_null() || (!known && !(member.key.ends_with("_token") && is_text))) continue;
+    if (member.value.is_null() || (!known && !(member.key.ends_with("_token") && is_text)))
+      continue;
     MLXMILL_ASSIGN(AddedToken token, added_token(member.value, file, member.key));
     const auto found = std::find_if(to.named.begin(), to.named.end(),
                                     [&](const auto& pair) { return pair.first == member.key; });
@@ -180,7 +182,8 @@ Status read_model_config(const formats::ModelFolder& folder, Settings& to) {
     to.model_type = *type->as_string();
   }
   const Value* name = config.find("tokenizer_class");
-  if (to.tokenizer_class.empty() && name && name->as_string()) to.tokenizer_class = *name->as_string();
+  if (to.tokenizer_class.empty() && name && name->as_string())
+    to.tokenizer_class = *name->as_string();
   to.eos_ids = ids_of(generation.find("eos_token_id"));
   if (to.eos_ids.empty()) to.eos_ids = ids_of(find("eos_token_id"));
   const std::vector<std::int64_t> bos = ids_of(find("bos_token_id"));
@@ -243,8 +246,9 @@ Result<Settings> read_settings(const formats::ModelFolder& folder) {
     MLXMILL_ASSIGN(const Value added, read_object(folder, kAdded));
     MLXMILL_ASSIGN(by_id, read_added_file(added));
     for (AddedToken& token : by_id) {
-      token.special = std::any_of(settings.added.begin(), settings.added.end(),
-                                  [&](const AddedToken& one) { return one.content == token.content; });
+      token.special =
+          std::any_of(settings.added.begin(), settings.added.end(),
+                      [&](const AddedToken& one) { return one.content == token.content; });
       token.only_if_absent = true;
     }
   }

@@ -106,8 +106,8 @@ Result<std::vector<vocabulary::Merge>> merges_of(std::string_view text,
     if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
     const std::size_t space = line.find(' ');
     const auto left = index.find(line.substr(0, space));
-    const auto right = space == std::string_view::npos ? index.end()
-                                                       : index.find(line.substr(space + 1));
+    const auto right =
+        space == std::string_view::npos ? index.end() : index.find(line.substr(space + 1));
     if (left == index.end() || right == index.end()) {
       return Error(Code::kInvalidInput,
                    fmt::format("line {} is {}; expected two tokens of vocab.json", number,

@@ -72,8 +72,8 @@ Result<Tokenizer> Tokenizer::open(const std::filesystem::path& folder) {
   if (!settings) return at_folder(std::move(settings.error()));
   Result<tokenize::Source> source = tokenize::find_source(files, *settings);
   if (!source) return at_folder(std::move(source.error()));
-  Result<tokenize::Engine> engine = tokenize::Engine::load(
-      source->json, tokenize::engine_settings(*settings, source->from_json));
+  Result<tokenize::Engine> engine =
+      tokenize::Engine::load(source->json, tokenize::engine_settings(*settings, source->from_json));
   if (!engine) return at_folder(std::move(engine.error().at(source->file)));
   Result<tokenize::ChatTemplates> templates = tokenize::read_chat_templates(files, *settings);
   if (!templates) return at_folder(std::move(templates.error()));
@@ -101,9 +101,7 @@ Result<Tokenizer> Tokenizer::open(const std::filesystem::path& folder) {
     const std::string* text = settings->find_named(name);
     return text ? engine->find(*text) : std::nullopt;
   };
-  const auto in_range = [&](std::int64_t id) {
-    return id >= 0 && id <= std::int64_t{0xFFFFFFFF};
-  };
+  const auto in_range = [&](std::int64_t id) { return id >= 0 && id <= std::int64_t{0xFFFFFFFF}; };
   parts->bos = id_of("bos_token");
   if (!parts->bos && settings->bos_id && in_range(*settings->bos_id)) {
     parts->bos = static_cast<TokenId>(*settings->bos_id);

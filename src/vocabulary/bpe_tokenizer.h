@@ -1,4 +1,5 @@
-// The parts of a tokenizer as the vocabularies of others name them, to be written as tokenizer.json.
+// The parts of a tokenizer as the vocabularies of others name them, to be written as
+// tokenizer.json.
 #pragma once
 
 #include <cstdint>

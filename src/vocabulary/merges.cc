@@ -66,8 +66,7 @@ std::vector<Merge> merges_by_score(const std::vector<std::string_view>& tokens,
       if (right == index.end() || !joined[right->second]) continue;
       const double score =
           scores.empty() ? -static_cast<double>(id) : static_cast<double>(scores[id]);
-      all.push_back(
-          {score, static_cast<TokenId>(id), k, n - k, {left->second, right->second}});
+      all.push_back({score, static_cast<TokenId>(id), k, n - k, {left->second, right->second}});
     }
     std::sort(all.begin() + static_cast<std::ptrdiff_t>(begin), all.end(),
               [](const Candidate& a, const Candidate& b) {
