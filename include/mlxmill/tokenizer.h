@@ -25,13 +25,13 @@ struct ChatOptions {
   /// Leave the last message open, so that the model goes on with it. Not with
   /// add_generation_prompt.
   bool continue_final_message = false;
-  std::string template_name;   ///< Empty: "tool_use" where there are tools and one of that name,
-                               ///< else "default".
-  std::string template_text;   ///< A template to use instead of the model's; empty: the model's.
-  std::string tools_json;      ///< A list of functions, or empty.
-  std::string documents_json;  ///< A list of documents, or empty.
-  std::string variables_json;  ///< An object of further variables, or empty; they win over
-                               ///< bos_token and the like.
+  std::string template_name{};   ///< Empty: "tool_use" where there are tools and one of that name,
+                                 ///< else "default".
+  std::string template_text{};   ///< A template to use instead of the model's; empty: the model's.
+  std::string tools_json{};      ///< A list of functions, or empty.
+  std::string documents_json{};  ///< A list of documents, or empty.
+  std::string variables_json{};  ///< An object of further variables, or empty; they win over
+                                 ///< bos_token and the like.
 };
 
 /// The tokenizer of a model folder. Copies share one; all functions may be called from several

@@ -120,6 +120,14 @@ Result<Value> parse_list(std::string_view json, std::string_view what) {
   return value;
 }
 
+/// A variable that is null where neither the list nor another variable of the name is given.
+Status set_list(Value& context, std::string_view name, std::string_view json) {
+  if (json.empty() && context.find(name)) return {};
+  MLXMILL_ASSIGN(Value list, parse_list(json, name));
+  context.set(name, std::move(list));
+  return {};
+}
+
 /// A message without members that are null: many templates fail on them. What a model thought
 /// goes by three names.
 Value normalized(const Value& message) {
@@ -238,10 +246,8 @@ Result<std::string> render_chat(const ChatTemplates& templates,
   }
   MLXMILL_ASSIGN(Value context, variables_of(named, options));
   context.set("messages", std::move(messages));
-  MLXMILL_ASSIGN(Value tools, parse_list(options.tools_json, "tools"));
-  context.set("tools", std::move(tools));
-  MLXMILL_ASSIGN(Value documents, parse_list(options.documents_json, "documents"));
-  context.set("documents", std::move(documents));
+  MLXMILL_TRY(set_list(context, "tools", options.tools_json));
+  MLXMILL_TRY(set_list(context, "documents", options.documents_json));
   context.set("add_generation_prompt", options.add_generation_prompt);
   MLXMILL_ASSIGN(std::string rendered, render_template(source, context));
   return options.continue_final_message ? cut_after_final(std::move(rendered)) : rendered;

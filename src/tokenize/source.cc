@@ -63,7 +63,12 @@ Result<Source> read_sentencepiece(const formats::ModelFolder& folder, Settings& 
   Result<SentencePieceModel> model = parse_sentencepiece(bytes);
   if (!model) return std::move(model.error().at(kName));
   const auto name = [&](std::string_view key, std::int64_t id) {
-    if (id >= 0) settings.set_default(key, model->pieces[static_cast<std::size_t>(id)]);
+    if (id < 0) return;
+    const auto at = static_cast<std::size_t>(id);
+    // The ids have defaults, which models without such tokens leave standing.
+    const bool marked =
+        model->types[at] == PieceType::kControl || model->types[at] == PieceType::kUnknown;
+    if (marked) settings.set_default(key, model->pieces[at]);
   };
   name("bos_token", model->bos);
   name("eos_token", model->eos);

@@ -1,9 +1,10 @@
 // Answers requests about one tokenizer, for tests/parity/tokenize_test.py.
 //
-// A request is a letter and texts, each behind its length (u32, little-endian); an answer is '+' or '-' (then a
-// message) and a text in the same way. e: encode; n: without special tokens; d: decode; s: without special tokens;
-// t: decode as a stream, pieces behind their lengths; b: bytes of a token; f: facts; c: chat (messages, template, tools,
-// variables, "g", "c" or "" for generation prompt and continuing).
+// A request is a letter and texts, each behind its length (u32, little-endian); an answer is '+' or
+// '-' (then a message) and a text in the same way. e: encode; n: without special tokens; d: decode;
+// s: without special tokens; t: decode as a stream, pieces behind their lengths; b: bytes of a
+// token; f: facts; c: chat (messages, template, tools, variables, "g", "c" or "" for generation
+// prompt and continuing).
 #include <cstdio>
 #include <cstring>
 
@@ -17,7 +18,8 @@ using mlxmill::TokenId;
 bool read_text(std::string& text) {
   unsigned char size[4];
   if (std::fread(size, 1, 4, stdin) != 4) return false;
-  text.resize(size[0] | (size[1] << 8u) | (size[2] << 16u) | (static_cast<unsigned>(size[3]) << 24u));
+  text.resize(size[0] | (size[1] << 8u) | (size[2] << 16u) |
+              (static_cast<unsigned>(size[3]) << 24u));
   return std::fread(text.data(), 1, text.size(), stdin) == text.size();
 }
 
@@ -68,7 +70,8 @@ std::string facts(const mlxmill::Tokenizer& tokenizer) {
          "], \"bos\": " + (bos ? std::to_string(*bos) : "null") + "}";
 }
 
-Result<std::string> answer(const mlxmill::Tokenizer& tokenizer, int letter, const std::string& text) {
+Result<std::string> answer(const mlxmill::Tokenizer& tokenizer, int letter,
+                           const std::string& text) {
   if (letter == 'e' || letter == 'n') {
     MLXMILL_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text, letter == 'e'));
     return bytes_of(ids);

@@ -1,7 +1,67 @@
 //! Values as Python writes them: str(), repr() and json.dumps.
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
-use std::fmt::Write;
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// A list that prints as Python's, wherever a template makes text of it.
+#[derive(Debug)]
+struct List(Vec<Value>);
+
+/// A dict that does, its keys in the order of the JSON.
+#[derive(Debug)]
+struct Dict {
+    keys: Vec<Value>,
+    values: HashMap<String, Value>,
+}
+
+fn render_python(value: Value, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    out.write_str(&text_of(&value).map_err(|_| fmt::Error)?)
+}
+
+impl Object for List {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_usize()?).cloned()
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+    fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render_python(Value::from_dyn_object(self.clone()), out)
+    }
+}
+
+impl Object for Dict {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.values.get(key.as_str()?).cloned()
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.keys.clone())
+    }
+    fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render_python(Value::from_dyn_object(self.clone()), out)
+    }
+}
+
+/// A value of JSON as templates are given it.
+pub fn value_of(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Array(items) => Value::from_object(List(items.into_iter().map(value_of).collect())),
+        serde_json::Value::Object(members) => {
+            let keys = members.keys().map(|key| Value::from(key.as_str())).collect();
+            let values = members.into_iter().map(|(key, value)| (key, value_of(value))).collect();
+            Value::from_object(Dict { keys, values })
+        }
+        scalar => Value::from_serialize(&scalar),
+    }
+}
 
 /// repr() of a float: the shortest digits that read back as it.
 pub fn float_text(value: f64) -> String {

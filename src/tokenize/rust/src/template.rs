@@ -1,6 +1,6 @@
 //! Chat templates, rendered as transformers' apply_chat_template renders them, in a sandbox: a template sees
 //! plain data and the functions below; there is no loader, so no file can be included.
-use crate::python::{json_text, text_of, JsonStyle};
+use crate::python::{json_text, text_of, value_of, JsonStyle};
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde::Deserialize;
@@ -76,6 +76,15 @@ fn join(value: &Value, separator: Option<Value>, named: Kwargs) -> Result<String
         }
     }
     Ok(out)
+}
+
+/// Jinja's length: nothing is as long as an empty text.
+fn length(value: &Value) -> Result<usize, Error> {
+    match value.len() {
+        Some(length) => Ok(length),
+        None if value.is_undefined() => Ok(0),
+        None => Err(invalid(format!("a value of type {} has no length", value.kind()))),
+    }
 }
 
 fn is_sequence(value: &Value) -> bool {
@@ -215,6 +224,8 @@ fn environment(limits: &Limits, raised: Arc<Mutex<Option<String>>>) -> Environme
     env.add_filter("tojson", to_json);
     env.add_filter("string", |value: &Value| text_of(value));
     env.add_filter("join", join);
+    env.add_filter("length", length);
+    env.add_filter("count", length);
     env.add_test("sequence", is_sequence);
     env.add_test("iterable", is_iterable);
     env.add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
@@ -272,7 +283,7 @@ pub fn render(source: &str, context: &str, limits: &Limits) -> Result<Vec<u8>, S
     let source = plain_generation_tags(source);
     let template = env.template_from_named_str("chat template", &source).map_err(|e| explain(&e, limits))?;
     let mut out = Bounded { bytes: Vec::new(), most: limits.output, full: false };
-    let result = template.render_captured_to(Value::from_serialize(&context), &mut out).map(|_| ());
+    let result = template.render_captured_to(value_of(context), &mut out).map(|_| ());
     match result {
         Ok(()) => Ok(out.bytes),
         Err(_) if out.full => Err(format!("it writes more than {} bytes", limits.output)),
