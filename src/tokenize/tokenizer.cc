@@ -63,6 +63,47 @@ std::int64_t number(const Value& object, std::string_view key) {
   return value && value->as_int() ? *value->as_int() : -1;
 }
 
+bool is_true(const Value& object, std::string_view key) {
+  const Value* value = object.find(key);
+  return value && value->as_bool() && *value->as_bool();
+}
+
+bool is_id(std::int64_t id) { return id >= 0 && id <= std::int64_t{0xFFFFFFFF}; }
+
+std::optional<TokenId> id_of(const tokenize::Settings& settings, const tokenize::Engine& engine,
+                             std::string_view name) {
+  const std::string* text = settings.find_named(name);
+  return text ? engine.find(*text) : std::nullopt;
+}
+
+std::optional<TokenId> bos_of(const tokenize::Settings& settings, const tokenize::Engine& engine) {
+  const std::optional<TokenId> named = id_of(settings, engine, "bos_token");
+  if (named || !settings.bos_id || !is_id(*settings.bos_id)) return named;
+  return static_cast<TokenId>(*settings.bos_id);
+}
+
+std::vector<TokenId> eos_of(const tokenize::Settings& settings, const tokenize::Engine& engine) {
+  std::vector<TokenId> ids;
+  for (const std::int64_t id : settings.eos_ids) {
+    if (is_id(id)) ids.push_back(static_cast<TokenId>(id));
+  }
+  if (const auto named = id_of(settings, engine, "eos_token")) ids.push_back(*named);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+/// Whether each added token is special, by id.
+std::unordered_map<TokenId, bool> added_of(const Value& facts) {
+  std::unordered_map<TokenId, bool> added;
+  const Value* list = facts.find("added_tokens");
+  if (!list || !list->as_array()) return added;
+  for (const Value& token : *list->as_array()) {
+    added[static_cast<TokenId>(number(token, "id"))] = is_true(token, "special");
+  }
+  return added;
+}
+
 }  // namespace
 
 Result<Tokenizer> Tokenizer::open(const std::filesystem::path& folder) {
@@ -85,33 +126,13 @@ Result<Tokenizer> Tokenizer::open(const std::filesystem::path& folder) {
   if (const Value* decoder = facts.find("decoder")) {
     parts->spelling = tokenize::spelling_of(*decoder);
   }
-  const Value* added = facts.find("added_tokens");
-  if (added && added->as_array()) {
-    for (const Value& token : *added->as_array()) {
-      const Value* special = token.find("special");
-      parts->added[static_cast<TokenId>(number(token, "id"))] =
-          special && special->as_bool() && *special->as_bool();
-    }
-  }
+  parts->added = added_of(facts);
   const Value* model = facts.find("model");
   // Made for WordPiece; transformers 5 leaves texts of BPE alone unless told twice.
   const bool is_bpe = model && model->as_string() && *model->as_string() == "BPE";
   parts->clean_up = settings->clean_up_spaces && (!is_bpe || settings->clean_up_spaces_of_bpe);
-  const auto id_of = [&](std::string_view name) -> std::optional<TokenId> {
-    const std::string* text = settings->find_named(name);
-    return text ? engine->find(*text) : std::nullopt;
-  };
-  const auto in_range = [&](std::int64_t id) { return id >= 0 && id <= std::int64_t{0xFFFFFFFF}; };
-  parts->bos = id_of("bos_token");
-  if (!parts->bos && settings->bos_id && in_range(*settings->bos_id)) {
-    parts->bos = static_cast<TokenId>(*settings->bos_id);
-  }
-  for (const std::int64_t id : settings->eos_ids) {
-    if (in_range(id)) parts->eos.push_back(static_cast<TokenId>(id));
-  }
-  if (const auto eos = id_of("eos_token")) parts->eos.push_back(*eos);
-  std::sort(parts->eos.begin(), parts->eos.end());
-  parts->eos.erase(std::unique(parts->eos.begin(), parts->eos.end()), parts->eos.end());
+  parts->bos = bos_of(*settings, *engine);
+  parts->eos = eos_of(*settings, *engine);
   parts->named = std::move(settings->named);
   parts->templates = *std::move(templates);
   parts->engine = *std::move(engine);

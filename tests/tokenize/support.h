@@ -12,8 +12,6 @@
 
 namespace mlxmill::testing {
 
-inline const std::string kSample = std::string(MLXMILL_SOURCE_DIR) + "/models/sample-llama";
-
 using Files = std::vector<std::pair<std::string, std::string>>;
 
 class Folder {

@@ -7,8 +7,9 @@ namespace {
 
 using testing::Files;
 using testing::Folder;
-using testing::kSample;
 using testing::small_json;
+
+constexpr const char* kSample = MLXMILL_SOURCE_DIR "/models/sample-llama";
 
 TEST(Tokenizer, EncodesAndDecodesTheSample) {
   const auto tokenizer = Tokenizer::open(kSample);
