@@ -17,11 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using base::GgmlType;
 
-bool is_gguf(const fs::path& path) {
-  std::error_code error;
-  return path.extension() == ".gguf" && fs::is_regular_file(path, error);
-}
-
 /// The tensors and files of a GGUF model; config and names come from its metadata.
 formats::Checkpoint checkpoint_of(const fs::path& path, formats::GgufModel model) {
   formats::Checkpoint checkpoint;
@@ -122,7 +117,7 @@ Result<OpenedSource> open_gguf_source(const fs::path& path) {
 }  // namespace
 
 Result<OpenedSource> open_source(const fs::path& path, bool repack) {
-  if (is_gguf(path)) return open_gguf_source(path);
+  if (formats::is_gguf_file(path)) return open_gguf_source(path);
   OpenedSource source;
   MLXMILL_ASSIGN(source.checkpoint, formats::open_checkpoint(path));
   Result<sources::DecodedSource> weights = sources::decode_checkpoint(source.checkpoint, repack);
