@@ -13,7 +13,6 @@ namespace mlxmill::gguf {
 namespace {
 
 using base::Object;
-using base::Value;
 using vocabulary::byte_level_step;
 using vocabulary::Split;
 
@@ -68,6 +67,16 @@ constexpr Known kKnown[] = {
     {"deepseek-v3", Split::kDeepseek3},
     {"hunyuan-dense", Split::kDeepseek3},
     {"joyai-llm", Split::kDeepseek3},
+    {"grok-2", Split::kQwen2},
+    {"exaone4", Split::kGpt2},
+    {"granite-docling", Split::kGpt2},
+    {"mellum2", Split::kGpt2Digits},
+    {"bailingmoe", Split::kBailing},
+    {"bailingmoe2", Split::kBailing},
+    {"llada-moe", Split::kBailing},
+    {"seed-coder", Split::kSeed},
+    {"exaone-moe", Split::kExaoneMoe},
+    {"kimi-k2", Split::kKimi},
 };
 
 /// Files of before tokenizer.ggml.pre: the architectures that had one tokenizer then.
@@ -93,7 +102,10 @@ const Known* known(const Vocabulary& vocabulary, std::string_view architecture) 
   return nullptr;
 }
 
-Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeTokenizer& tokenizer) {
+}  // namespace
+
+Result<std::vector<Merge>> listed_merges(const Vocabulary& vocabulary,
+                                         const BpeTokenizer& tokenizer) {
   const TokenIndex index = index_of(tokenizer.tokens);
   std::vector<Merge> merges;
   merges.reserve(vocabulary.merges.size());
@@ -120,10 +132,8 @@ Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeToke
   return merges;
 }
 
-}  // namespace
-
 bool adds_bos_by_default(const Vocabulary& vocabulary) {
-  if (vocabulary.model == "llama") return true;
+  if (vocabulary.model == "llama" || vocabulary.model == "gemma4") return true;
   const Known* entry = known(vocabulary, "");
   return entry && entry->whole_words && entry->split == Split::kLlama3;
 }
@@ -145,7 +155,7 @@ Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
     result.added.push_back(static_cast<TokenId>(id));
     if (type != TokenType::kUserDefined) result.special.push_back(static_cast<TokenId>(id));
   }
-  MLXMILL_ASSIGN(result.merges, merges_of(vocabulary, result));
+  MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
   if (kind->pre == "qwen2" || kind->pre == "qwen35") result.normalizer = Object{{"type", "NFC"}};
   result.ignore_merges = kind->whole_words;
   result.pre_tokenizer =

@@ -21,6 +21,10 @@ enum class Split : std::uint8_t {
   kTekken,
   kGpt4o,
   kDeepseek3,
+  kBailing,
+  kSeed,
+  kExaoneMoe,
+  kKimi,
 };
 
 /// The pre-tokenizer of tokenizer.json that splits so and spells the bytes of words as characters.
