@@ -134,7 +134,7 @@ Command add_eval_command(CLI::App& root) {
   CLI::App* app =
       root.add_subcommand("eval", "Measure what quantization cost: perplexity, KL divergence");
   const auto args = std::make_shared<EvalArgs>();
-  add_list(app, "CANDIDATE", args->candidates, kPathValue, "MLX folder, or a file of logits");
+  add_list(app, "CANDIDATE", args->candidates, kPathValue, "model, or a file of logits");
   add_reference_flags(app, *args);
   add_text_flags(app, *args);
   add_switch(app, "--layers", args->layers, "compare the weights of every module as well");
@@ -145,7 +145,9 @@ Command add_eval_command(CLI::App& root) {
   add_switch(app, "--json", args->json, "print the result as JSON");
   add_switch(app, "--quiet", args->quiet, "no progress and no notes, only warnings and errors");
   return {app,
-          {{"mlxmill eval sample-4bit --reference models/sample-llama --weights-only",
+          {{"mlxmill eval sample-4bit --reference models/sample-llama --context 64 --samples 1",
+            "perplexity and divergence on a little of the texts that come with mlxmill"},
+           {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only",
             "how far the weights of every module are from the original's"},
            {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only --html "
             "report.html",

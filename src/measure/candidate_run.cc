@@ -89,6 +89,7 @@ Status CandidateRun::score(EvalModel& model, EvalReport& report) {
   model.decode_per_second = facts.decode_per_second;
   if (against_.cut != nullptr) {
     cut_ = *against_.cut;
+    if (against_.texts_known) MLXMILL_TRY(engine_.check_tokens(cut_, options_));
   } else {
     MLXMILL_ASSIGN(cut_, engine_.cut(options_));
   }
@@ -103,6 +104,9 @@ Status CandidateRun::score(EvalModel& model, EvalReport& report) {
   model.complete = done_ == cut_.windows.size();
   if (scores_.empty()) return Error(Code::kCancelled, "stopped before the first window was done");
   if (file_ && model.complete) MLXMILL_TRY(file_->finish());
+  if (model.complete && facts.decode_per_second == 0) {
+    MLXMILL_ASSIGN(model.decode_per_second, engine_.decode_per_second(cut_.windows.front().tokens));
+  }
   describe(model);
   return {};
 }

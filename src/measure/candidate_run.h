@@ -18,6 +18,7 @@ struct Against {
   evaluate::ReferenceRows* reference = nullptr;  ///< Null: perplexity alone.
   const Cut* cut = nullptr;                      ///< Its windows.
   std::string key;                               ///< Empty: scores are not kept.
+  bool texts_known = false;                      ///< The windows are cut from the options' texts.
 };
 
 class CandidateRun {

@@ -36,14 +36,24 @@ class Engine {
   virtual evaluate::LogitsSource& source() = 0;
   /// The windows that the options ask for. Errors: those of texts, tokenizer and make_windows.
   virtual Result<Cut> cut(const EvalOptions& options) = 0;
+  /// Fails when the tokenizer cuts the options' texts otherwise than `reference` is cut.
+  virtual Status check_tokens(const Cut& /*reference*/, const EvalOptions& /*options*/) {
+    return {};
+  }
+  /// Tokens generated per second behind a short prompt; 0 where nothing is generated.
+  virtual Result<double> decode_per_second(std::span<const std::int32_t> /*tokens*/) { return 0.0; }
   /// A token for people; "#ID" without a tokenizer.
   virtual std::string token_text(std::int32_t id) const = 0;
   /// Of everything its logits follow from.
   virtual Result<io::Digest> digest() const = 0;
 };
 
-/// Opens a file of logits or a model folder. Errors: those of LogitsFile::open; kUnsupported for a
-/// folder in a build that runs no models.
+/// A model folder or GGUF file over the runtime. Errors: those of Model::open and Tokenizer::open;
+/// kUnsupported in a build that runs no models.
+Result<std::unique_ptr<Engine>> open_model_engine(const std::filesystem::path& path,
+                                                  const EvalOptions& options);
+
+/// Opens a file of logits or a model. Errors: those of LogitsFile::open and open_model_engine.
 Result<std::unique_ptr<Engine>> open_engine(const std::filesystem::path& path,
                                             const EvalOptions& options);
 

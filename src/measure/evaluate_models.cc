@@ -111,6 +111,9 @@ Status Evaluation::open_reference() {
   }
   const measure::CacheIdentity& identity = cached_->identity();
   cut_ = identity.cut;
+  for (const evaluate::Window& window : cut_->windows) {
+    o_.context = std::max(o_.context, static_cast<int>(window.tokens.size()));
+  }
   reference_key_ = measure::cache_key(identity);
   report_.reference = identity.model_name;
   report_.protocol = identity.protocol;
@@ -165,7 +168,8 @@ Status Evaluation::add_candidate(const fs::path& path) {
     evaluate::ReferenceRows* reference = nullptr;
     if (direct_) reference = &*direct_;
     if (cached_) reference = &*cached_;
-    const measure::Against against{reference, cut_ ? &*cut_ : nullptr, reference_key_};
+    const measure::Against against{reference, cut_ ? &*cut_ : nullptr, reference_key_,
+                                   cut_ && !is_cache_file(o_.reference)};
     MLXMILL_TRY(measure::CandidateRun(o_, callbacks_, *engine, against).score(model, report_));
   }
   if (o_.layers && model.complete) MLXMILL_TRY(add_layers(model));

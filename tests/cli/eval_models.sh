@@ -1,0 +1,57 @@
+# eval runs the models: nearer candidates come first, a model equals itself, what was kept is used again.
+sample
+mlxmill info > about
+mlxmill convert models/sample-llama --bits 8 -o sample-8bit --quiet > converted
+mlxmill convert models/sample-llama --bits 3 -o sample-3bit --quiet > converted
+settings="--context 64 --stride 64 --samples 1 --cache kept --quiet"
+status=0
+mlxmill eval models/sample-llama --reference models/sample-llama $settings --json > out 2> err || status=$?
+[ "$status" -ne 5 ] || skip "this build runs no models"
+[ "$status" -eq 0 ] || { cat err >&2; fail "exit status $status"; }
+python3 - <<'PYTHON'
+import json
+report = json.load(open("out"))
+model = report["models"][0]
+scores = model["scores"]
+assert scores["kl"]["value"] == 0 and scores["same_top"]["value"] == 1, scores
+assert scores["perplexity_ratio"] == {"value": 1.0, "error": 0.0}, scores
+assert len(model["texts"]) == 8 and report["texts"][0] == "code" and model["decode_per_second"] > 0, report
+PYTHON
+mlxmill eval sample-3bit sample-8bit --reference models/sample-llama $settings --layers --html report.html --json > out
+python3 - <<'PYTHON'
+import json
+eight, three = json.load(open("out"))["models"]
+assert eight["name"] == "sample-8bit" and three["name"] == "sample-3bit"
+kl = [m["scores"]["kl"]["value"] for m in (eight, three)]
+assert 0 < kl[0] < 0.01 < kl[1], kl
+assert eight["worst"][0]["before"] and len(eight["layers"]) == 43
+PYTHON
+has report.html 'sample-8bit'
+[ "$(ls kept/*.logprobs | wc -l)" = 1 ]
+mlxmill eval sample-8bit --reference kept/*.logprobs --no-cache --quiet --json > again
+python3 - <<'PYTHON'
+import json
+a = next(m for m in json.load(open("out"))["models"] if m["name"] == "sample-8bit")["scores"]
+b = json.load(open("again"))["models"][0]["scores"]
+assert a == b, (a, b)
+PYTHON
+
+# Texts of one's own, and what is none.
+printf '{"text": "Once upon a time there was a small house."}\n{"text": "It stood by the sea."}\n' > tales.jsonl
+mlxmill eval sample-8bit --text tales.jsonl --context 8 --stride 8 --no-cache > out
+has out '^sample-8bit '
+expect 3 mlxmill eval sample-8bit --text tales.jsonl --no-cache
+has err "text 'tales' has [0-9]+ tokens, fewer than the 512 that this protocol needs"
+has err '^hint: give a longer text or a smaller --context$'
+: > empty.txt
+expect 3 mlxmill eval sample-8bit --text empty.txt --no-cache
+has err '^error: empty.txt: the text is empty$'
+printf 'a\0b' > binary.txt
+expect 3 mlxmill eval sample-8bit --text binary.txt --no-cache
+has err '^error: binary.txt: this is no text: there is a NUL at byte 1$'
+printf 'caf\351' > latin.txt
+expect 3 mlxmill eval sample-8bit --text latin.txt --no-cache
+has err 'the text is not UTF-8'
+echo '{"other": 1}' > other.jsonl
+expect 3 mlxmill eval sample-8bit --text other.jsonl --no-cache
+has err "line 1: there is no text in 'text'"
