@@ -10,6 +10,7 @@
 #include "command.h"
 #include "exit_code.h"
 #include "json_output.h"
+#include "mlxmill/run.h"
 #include "mlxmill/simd.h"
 #include "mlxmill/version.h"
 #include "table.h"
@@ -23,6 +24,7 @@ struct MachineInfo {
   std::vector<std::string> compiled = compiled_simd_targets();
   std::vector<std::string> supported = supported_simd_targets();
   std::string chosen = active_simd_target();
+  std::string mlx = mlx_version();
   unsigned cores = std::thread::hardware_concurrency();
   std::uint64_t memory_bytes = 0;  // 0: unknown.
 };
@@ -43,6 +45,7 @@ std::string info_text(const MachineInfo& info) {
   summary.add("simd compiled", join_choices(info.compiled, ", "));
   summary.add("simd supported", join_choices(info.supported, ", "));
   summary.add("simd chosen", info.chosen);
+  summary.add("libmlx", info.mlx.empty() ? "not in this build: it cannot run models" : info.mlx);
   summary.add("cores", format_exact(info.cores));
   if (info.memory_bytes > 0) summary.add("memory", format_bytes(info.memory_bytes));
   return summary.text();
@@ -53,6 +56,7 @@ Json info_json(const MachineInfo& info) {
           {"simd_compiled", info.compiled},
           {"simd_supported", info.supported},
           {"simd_chosen", info.chosen},
+          {"mlx", info.mlx},
           {"cores", info.cores},
           {"memory_bytes", info.memory_bytes}};
 }

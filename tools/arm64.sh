@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Cross-compiles mlxmill for 64-bit ARM Linux on an x86-64 Debian or Ubuntu: build/arm64/mlxmill, which runs as
 #   qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm64/mlxmill ...
+# It converts, and does not run models: there is no libmlx for the sysroot.
 # The libraries' arm64 packages are unpacked into build/arm64-sysroot; nothing of them is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -23,6 +23,8 @@ ROOMS = {
     "gguf": {"vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
     "convert": {"gguf", "vocabulary", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
+    "runtime": {"convert", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
+                "kernels", "base"},
     "generate": {"base"},
     "report": {"gguf", "vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
 }
@@ -36,7 +38,7 @@ LIBRARIES = {
     "CLI/": ("cli/", r"cli/"),
     "gtest/": ("tests/", r"$^"),
     "gmock/": ("tests/", r"$^"),
-    "mlx/": ("nothing", r"$^"),
+    "mlx/": ("src/runtime/", r"src/runtime/"),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what mlxmill is built with, through the platform's package manager. With --tests also what its tests
-# need: a second compiler, the arm64 cross compiler and QEMU (Linux), and the mlx-lm oracle in build/venv.
+# Installs what mlxmill is built with, through the platform's package manager; libmlx comes as the pinned wheel, into
+# build/mlx. With --tests also what its tests need: a second compiler, the arm64 cross compiler and QEMU (Linux), and the mlx-lm oracle in build/venv.
 # What is there already is left alone, so a second run is instant and needs no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -41,9 +41,11 @@ debian_missing() {
   have ninja || echo ninja-build
   rust_is_new_enough || rust_packages
   local package
-  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev; do
+  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev libopenblas-dev; do
     debian_has "$package" || echo "$package"
   done
+  # venv without ensurepip is what Debian's python3 has before python3-venv.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
   [ "$tests" = yes ] || return 0
   for package in libgtest-dev libgmock-dev libbenchmark-dev; do
     debian_has "$package" || echo "$package"
@@ -51,8 +53,6 @@ debian_missing() {
   have clang++ || echo clang
   have clang-format || echo clang-format
   have git || echo git
-  # venv without ensurepip is what Debian's python3 has before python3-venv.
-  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
   if [ "$(dpkg --print-architecture)" = amd64 ]; then
     have aarch64-linux-gnu-g++ || echo g++-aarch64-linux-gnu
     have qemu-aarch64 || echo qemu-user
@@ -119,7 +119,7 @@ set_up_macos() {
     say "installing ${missing[*]}"
     HOMEBREW_NO_AUTO_UPDATE=1 brew install --quiet "${missing[@]}" >&2
   fi
-  if [ "$tests" = yes ] && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
     say "installing python@3.12 for the mlx wheel"
     brew install --quiet python@3.12 >&2
   fi
@@ -139,19 +139,32 @@ fetch_crates() {
   cargo fetch --locked --quiet --manifest-path "$manifest" </dev/null
 }
 
-# --- The oracle ---
+# --- libmlx, and the oracle ---
+
+# set_up_python FOLDER REQUIREMENTS: a Python environment that holds exactly these.
+set_up_python() {
+  local folder=$1 wanted=$2 stamp=$1/requirements.installed python=python3
+  if [ -x "$folder/bin/python" ] && cmp -s "$wanted" "$stamp"; then return 0; fi
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then python=python3.12; fi
+  rm -rf "$folder"
+  mkdir -p build
+  "$python" -m venv "$folder"
+  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" </dev/null
+  cp "$wanted" "$stamp"
+}
+
+set_up_mlx() {
+  # The oracle brings the same wheel.
+  if [ -x build/venv/bin/python ]; then return 0; fi
+  say "libmlx: build/mlx"
+  mkdir -p build
+  grep -E '^mlx(\[cpu\])?==' tests/parity/requirements.txt >build/mlx-requirements.txt
+  set_up_python build/mlx build/mlx-requirements.txt
+}
 
 set_up_oracle() {
-  local wanted=tests/parity/requirements.txt stamp=build/venv/requirements.installed
-  if [ -x build/venv/bin/python ] && cmp -s "$wanted" "$stamp"; then return 0; fi
-  say "installing the mlx-lm oracle into build/venv"
-  local python=python3
-  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then python=python3.12; fi
-  rm -rf build/venv
-  mkdir -p build
-  "$python" -m venv build/venv
-  build/venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted" </dev/null
-  cp "$wanted" "$stamp"
+  say "the mlx-lm oracle: build/venv"
+  set_up_python build/venv tests/parity/requirements.txt
 }
 
 case "$(uname -s)" in
@@ -159,7 +172,7 @@ case "$(uname -s)" in
     if have dpkg-query && have apt-get; then
       set_up_debian
     else
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash and Rust"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS, Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;
@@ -167,4 +180,4 @@ case "$(uname -s)" in
   *) say "$(uname -s) is not supported"; exit 1 ;;
 esac
 fetch_crates
-if [ "$tests" = yes ]; then set_up_oracle; fi
+if [ "$tests" = yes ]; then set_up_oracle; else set_up_mlx; fi

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "architectures/forward/parse.h"
 #include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/program.h"
@@ -117,6 +118,23 @@ Result<std::vector<TensorView>> Declaration::rewrite(const base::Value& config,
   Work work{table, scope, dropped};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   return table.views();
+}
+
+bool Declaration::runs() const { return program_->forward.has_value(); }
+
+Result<Forward> Declaration::forward(const base::Value& config, const Layout& layout) const {
+  if (!runs()) {
+    return Error(Code::kUnsupported,
+                 fmt::format("family {} can be converted, but not run", quoted(family())))
+        .hint("`mlxmill architectures` shows which families run");
+  }
+  std::vector<TensorView> views;
+  for (const Module& module : layout.modules) {
+    views.insert(views.end(), module.tensors.begin(), module.tensors.end());
+  }
+  MLXMILL_ASSIGN(const TensorTable table, TensorTable::of(std::move(views)));
+  Scope scope(*program_, config, table);
+  return evaluate_forward(*program_->forward, scope, file_name(), layout.n_layers);
 }
 
 }  // namespace mlxmill::architectures

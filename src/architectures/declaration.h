@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "architectures/forward/forward.h"
 #include "base/value.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
@@ -131,6 +132,12 @@ class Declaration {
   /// The tensors after [[rules]], whatever [[modules]] says. Errors: those of the rules.
   Result<std::vector<TensorView>> rewrite(const base::Value& config,
                                           std::span<const TensorView> tensors) const;
+
+  /// Whether the file says what the model computes; a family that does not is converted only.
+  bool runs() const;
+  /// What a model of this layout computes. Errors: kUnsupported for a family that is converted
+  /// only, or for something in config.json that nothing here computes; kInvalidInput.
+  Result<Forward> forward(const base::Value& config, const Layout& layout) const;
 
   /// The place of the family among those that may serve a model_type no file names; empty when it
   /// may not serve any, or not one with this config.

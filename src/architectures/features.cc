@@ -76,6 +76,7 @@ std::vector<std::string> features_of(const Program& program,
     });
   });
   std::vector<std::string> features;
+  if (program.forward) features.emplace_back("runs");
   const auto add = [&](bool applies, const char* feature) {
     if (applies) features.emplace_back(feature);
   };

@@ -195,6 +195,10 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
                       "raw and keep_dtype are for files without [[modules]]; "
                       "say it at the module instead");
   }
+  if (const Node* forward = file.find("forward")) {
+    if (!forward->as_table()) return file.error(*forward, "forward must be written as [forward]");
+    program.forward = *forward;
+  }
   program.features = features_of(program, rules);
   MLXMILL_TRY(file.finish());
   return program;

@@ -93,6 +93,7 @@ struct Program {
   std::vector<Block> blocks;  ///< empty: an open family, any tensor passes
   std::vector<Pattern> raw;   ///< open family: modules never quantized
   std::vector<Pattern> keep_dtype;
+  std::optional<Node> forward;  ///< [forward] as written (forward/)
 };
 
 /// Reads the whole file. Errors: kInvalidInput at `file:line`.

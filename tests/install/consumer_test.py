@@ -30,8 +30,15 @@ def main():
         work = Path(name) / "a prefix"
         prefix, build, output = work / "prefix", work / "build", work / "out"
         run(arguments.cmake, "--install", arguments.build, "--prefix", prefix)
+        # libmlx is found where the build found it.
+        cache = (arguments.build / "CMakeCache.txt").read_text(encoding="utf-8")
+        mlx = [f"-DMLX_DIR={line.split('=', 1)[1]}" for line in cache.splitlines() if line.startswith("MLX_DIR:")]
+        version = run(prefix / "bin/mlxmill", "--version")
+        if not version.startswith("mlxmill "):
+            print(f"the installed program says {version!r}", file=sys.stderr)
+            return 1
         run(arguments.cmake, "-S", arguments.source / "tests/install/consumer", "-B", build,
-            "-G", arguments.generator, f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_BUILD_TYPE=Release",
+            "-G", arguments.generator, f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_BUILD_TYPE=Release", *mlx,
             f"-DCMAKE_CXX_COMPILER={arguments.compiler}")
         run(arguments.cmake, "--build", build)
         text = run(build / "consumer", arguments.source / "models/sample-llama", output)

@@ -1,0 +1,27 @@
+// The arguments of every command that runs a model.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "mlxmill/run.h"
+
+namespace mlxmill::cli {
+
+struct ModelArgs {
+  std::optional<std::string> path, dtype, architecture;
+  std::optional<int> context, kv_bits, kv_group_size;
+  std::optional<std::uint64_t> memory;
+  bool quiet = false;
+};
+
+/// MODEL and the flags that say how it runs.
+void add_model_arguments(CLI::App* app, ModelArgs& args);
+
+/// Opens the model with progress on stderr; warnings are printed. `context`: the tokens it is
+/// needed for, where --context does not say more.
+Result<Model> open_model(const ModelArgs& args, std::int64_t context);
+
+}  // namespace mlxmill::cli

@@ -1,0 +1,86 @@
+// The blocks of a forward pass with everything evaluated: module paths and numbers, no expressions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "architectures/forward/parts.h"
+
+namespace mlxmill::architectures {
+
+/// How the rows of a layer that gives q, k and v at once are ordered.
+enum class QkvOrder : std::uint8_t {
+  kBlocks,  ///< All of q, all of k, all of v.
+  kHeads,   ///< For every head its q, k and v (as many k as q heads).
+  kGroups,  ///< For every k head its q heads, k, v.
+  kGated,   ///< `q` alone: for every head its q and its output gate.
+};
+
+/// softmax(q k^T * scale + mask) v, with grouped k and v heads.
+struct AttentionSpec {
+  std::string q, k, v, o;  ///< Linear modules.
+  std::string qkv;         ///< Instead of q, k and v.
+  QkvOrder order = QkvOrder::kBlocks;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t value_dim = 0;
+  double scale = 0;
+  NormSpec q_norm, k_norm,
+      v_norm;  ///< Over a head, or over all of them where the weight is as long.
+  bool norm_after_rope = false;
+  RopeSpec rope;
+  std::int64_t window = 0;  ///< Keys a token sees, itself included; 0: all.
+  std::int64_t chunk = 0;   ///< Tokens see keys of their own chunk of positions only; 0: all.
+  std::string sinks;   ///< Tensor [heads]: a logit per head that takes weight and gives nothing.
+  double softcap = 0;  ///< Logits become cap * tanh(logits / cap); 0: as they are.
+  double clip = 0;     ///< q, k and v are clipped to +-clip; 0: not.
+  std::string gate;    ///< A linear module whose activation multiplies the output...
+  Activation gate_activation = Activation::kSigmoid;  ///< ...also for QkvOrder::kGated.
+  /// q at position p is multiplied by 1 + temperature * log(1 + floor((p + from) / every)).
+  double temperature = 0;
+  double temperature_every = 1;
+  double temperature_from = 0;
+  /// Keys and values are those of an earlier layer of that index; -1: its own.
+  std::int64_t shares = -1;
+};
+
+/// down(activation(gate(x)) * up(x)), or down(activation(up(x))) without a gate.
+struct MlpSpec {
+  std::string gate, up, down;  ///< Linear modules.
+  std::string gate_up;         ///< Instead of gate and up: rows of both.
+  bool up_first = false;       ///< ...the rows of up before those of gate.
+  Activation activation = Activation::kSilu;
+};
+
+/// Which experts a token goes to and with what weights.
+struct RouterSpec {
+  enum class Scores : std::uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
+  std::string linear;      ///< Gives one logit per expert.
+  std::string correction;  ///< Tensor [experts] added to the scores when experts are chosen.
+  Scores scores = Scores::kSoftmax;
+  std::int64_t experts = 0;
+  std::int64_t top = 0;
+  bool normalize = false;  ///< The weights of the chosen are divided by their sum...
+  double epsilon = 0;      ///< ...plus this.
+  double scale = 1;
+  std::int64_t groups = 1;  ///< Experts are chosen from the best `top_groups` of so many groups,
+  std::int64_t top_groups = 1;  ///< each as good as its best `group_members` together.
+  std::int64_t group_members = 2;
+  bool float32 = false;  ///< Logits are computed in float32.
+};
+
+/// Experts, each a gated MLP, and perhaps a shared one that every token goes to.
+struct MoeSpec {
+  RouterSpec router;
+  MlpSpec experts;  ///< Stacked modules.
+  double clamp =
+      0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
+  double alpha = 0;
+  bool scale_input = false;       ///< The weight multiplies the expert's input, not its output.
+  std::optional<MlpSpec> shared;  ///< Its output is added...
+  std::string shared_gate;        ///< ...times the sigmoid of this linear module.
+};
+
+}  // namespace mlxmill::architectures

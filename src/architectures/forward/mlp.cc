@@ -1,0 +1,72 @@
+// mlp = { ... } and moe = { ... } of a step.
+#include "architectures/forward/parse.h"
+
+namespace mlxmill::architectures {
+
+Result<MlpSpec> parse_mlp(Form& form) {
+  MlpSpec spec;
+  MLXMILL_ASSIGN(spec.gate, form.path("gate"));
+  MLXMILL_ASSIGN(spec.up, form.path("up"));
+  MLXMILL_ASSIGN(spec.gate_up, form.path("gate_up"));
+  MLXMILL_ASSIGN(spec.down, form.needed_path("down"));
+  MLXMILL_ASSIGN(spec.up_first, form.condition("up_first", false));
+  MLXMILL_ASSIGN(spec.activation, form.activation("activation", Activation::kSilu));
+  if (spec.gate_up.empty() == spec.up.empty()) return form.error("an mlp needs up or gate_up");
+  return spec;
+}
+
+namespace {
+
+Result<RouterSpec> parse_router(Form& form) {
+  RouterSpec spec;
+  MLXMILL_ASSIGN(spec.linear, form.needed_path("linear"));
+  MLXMILL_ASSIGN(spec.correction, form.path("correction"));
+  MLXMILL_ASSIGN(const std::size_t scores,
+                 form.word("scores", {"softmax", "sigmoid", "softmax_of_chosen"}));
+  spec.scores = static_cast<RouterSpec::Scores>(scores);
+  MLXMILL_ASSIGN(spec.experts, form.count("experts"));
+  MLXMILL_ASSIGN(spec.top, form.count("top"));
+  MLXMILL_ASSIGN(spec.normalize, form.condition("normalize", false));
+  MLXMILL_ASSIGN(spec.epsilon, form.number("epsilon", 0));
+  MLXMILL_ASSIGN(spec.scale, form.number("scale", 1));
+  MLXMILL_ASSIGN(spec.groups, form.integer("groups", 1));
+  MLXMILL_ASSIGN(spec.top_groups, form.integer("top_groups", 1));
+  MLXMILL_ASSIGN(spec.group_members, form.integer("group_members", 2));
+  MLXMILL_ASSIGN(spec.float32, form.condition("float32", false));
+  MLXMILL_TRY(form.finish());
+  const bool grouped = spec.groups >= 1 && spec.experts % spec.groups == 0 &&
+                       spec.top_groups >= 1 && spec.top_groups <= spec.groups &&
+                       spec.group_members >= 1 && spec.group_members <= spec.experts / spec.groups;
+  if (spec.top > spec.experts || (spec.groups != 1 && !grouped)) {
+    return form.error("experts, top, groups and top_groups do not fit each other");
+  }
+  return spec;
+}
+
+}  // namespace
+
+Result<MoeSpec> parse_moe(Form& form) {
+  MoeSpec spec;
+  MLXMILL_ASSIGN(const auto router, form.form("router"));
+  MLXMILL_ASSIGN(const auto experts, form.form("experts"));
+  if (!router || !experts) return form.error("a moe needs a router and experts");
+  Form router_form = *router;
+  MLXMILL_ASSIGN(spec.router, parse_router(router_form));
+  Form experts_form = *experts;
+  MLXMILL_ASSIGN(spec.experts, parse_mlp(experts_form));
+  MLXMILL_ASSIGN(spec.clamp, experts_form.number("clamp", 0));
+  MLXMILL_ASSIGN(spec.alpha, experts_form.number("alpha", 0));
+  MLXMILL_TRY(experts_form.finish());
+  MLXMILL_ASSIGN(spec.scale_input, form.condition("scale_input", false));
+  MLXMILL_ASSIGN(const auto shared, form.form("shared"));
+  if (shared) {
+    Form shared_form = *shared;
+    MLXMILL_ASSIGN(MlpSpec mlp, parse_mlp(shared_form));
+    spec.shared = std::move(mlp);
+    MLXMILL_ASSIGN(spec.shared_gate, shared_form.path("scaled_by"));
+    MLXMILL_TRY(shared_form.finish());
+  }
+  return spec;
+}
+
+}  // namespace mlxmill::architectures

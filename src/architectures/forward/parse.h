@@ -1,0 +1,24 @@
+// One parser for each kind of block: a table of the declaration to its evaluated form.
+#pragma once
+
+#include "architectures/forward/form.h"
+#include "architectures/forward/forward.h"
+
+namespace mlxmill::architectures {
+
+Result<AttentionSpec> parse_attention(Form& form);
+Result<MlpSpec> parse_mlp(Form& form);
+Result<MoeSpec> parse_moe(Form& form);
+
+/// The kinds of blocks under the names that steps have them by (forward.cc).
+struct BlockKind {
+  std::string_view key;
+  Result<BlockSpec> (*parse)(Form& form);
+};
+
+/// The whole of [forward]. `n_layers` counts where it does not. Errors: kInvalidInput at
+/// `file:line`; kUnsupported for what config.json asks for and nothing here can do.
+Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_view file_name,
+                                 std::int64_t n_layers);
+
+}  // namespace mlxmill::architectures

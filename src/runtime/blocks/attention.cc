@@ -1,0 +1,191 @@
+// Attention with grouped heads, in all its variants (architectures/forward/blocks.h).
+#include <cmath>
+
+#include "runtime/attend.h"
+#include "runtime/block.h"
+
+namespace mlxmill::runtime {
+namespace {
+
+using architectures::AttentionSpec;
+using architectures::QkvOrder;
+
+/// [1, length, heads * size] to [1, length, heads, size].
+mx::array split_heads(const mx::array& x, std::int64_t heads) {
+  return mx::reshape(x, {1, x.shape(1), static_cast<int>(heads), -1});
+}
+
+/// [1, length, ...] to [1, length, everything].
+mx::array flat(const mx::array& x) { return mx::reshape(x, {1, x.shape(1), -1}); }
+
+/// [1, length, heads, size] to [1, heads, length, size], and back.
+mx::array swapped(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
+
+/// How far back a token sees, itself included; 0: to the start.
+std::int64_t reach(const AttentionSpec& spec) { return spec.window > 0 ? spec.window : spec.chunk; }
+
+class Attention final : public Block {
+ public:
+  Attention(const AttentionSpec& spec) : spec_(spec), rope_(spec.rope) {}
+
+  Status build(const Weights& weights);
+  mx::array run(const mx::array& x, Pass& pass) const override;
+
+  std::unique_ptr<State> new_state(const StateOptions& options) const override {
+    if (spec_.shares >= 0) return nullptr;
+    return std::make_unique<KvState>(options, reach(spec_));
+  }
+
+ private:
+  /// Each [1, length, heads, size]; the gate [1, length, heads * size].
+  struct Projected {
+    mx::array q;
+    std::optional<mx::array> k, v, gate;
+  };
+
+  Projected project(const mx::array& x) const;
+  Projected split_fused(const mx::array& qkv) const;
+  mx::array clipped(const mx::array& x) const;
+  mx::array normed(const Norm& norm, const mx::array& x) const;
+  mx::array positioned(const Norm& norm, const mx::array& x, const Pass& pass) const;
+  mx::array tempered(const mx::array& q, const Pass& pass) const;
+  KeysValues keys_and_values(const Projected& projected, Pass& pass) const;
+
+  AttentionSpec spec_;
+  Rope rope_;
+  std::optional<Linear> q_, k_, v_, qkv_, o_, gate_;
+  Norm q_norm_, k_norm_, v_norm_;
+  std::optional<mx::array> sinks_;
+};
+
+Status Attention::build(const Weights& weights) {
+  const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
+    if (path.empty()) return {};
+    MLXMILL_ASSIGN(to, weights.linear(path));
+    return {};
+  };
+  MLXMILL_TRY(take(spec_.q, q_));
+  if (spec_.shares < 0) MLXMILL_TRY(take(spec_.k, k_));
+  if (spec_.shares < 0) MLXMILL_TRY(take(spec_.v, v_));
+  MLXMILL_TRY(take(spec_.qkv, qkv_));
+  MLXMILL_TRY(take(spec_.o, o_));
+  MLXMILL_TRY(take(spec_.gate, gate_));
+  MLXMILL_ASSIGN(q_norm_, weights.norm(spec_.q_norm));
+  if (spec_.shares < 0) {
+    MLXMILL_ASSIGN(k_norm_, weights.norm(spec_.k_norm));
+    MLXMILL_ASSIGN(v_norm_, weights.norm(spec_.v_norm));
+  }
+  if (!spec_.sinks.empty()) {
+    MLXMILL_ASSIGN(sinks_, weights.tensor(spec_.sinks));
+  }
+  return {};
+}
+
+Attention::Projected Attention::split_fused(const mx::array& qkv) const {
+  const auto dim = static_cast<int>(spec_.head_dim);
+  const auto heads = static_cast<int>(spec_.heads);
+  const auto kv_heads = static_cast<int>(spec_.kv_heads);
+  if (spec_.order == QkvOrder::kBlocks) {
+    const auto parts = mx::split(qkv, mx::Shape{heads * dim, (heads + kv_heads) * dim}, -1);
+    return {split_heads(parts[0], heads), split_heads(parts[1], kv_heads),
+            split_heads(parts[2], kv_heads), std::nullopt};
+  }
+  // The other orders are groups of q heads, each followed by its k and v.
+  const int groups = spec_.order == QkvOrder::kHeads ? heads : kv_heads;
+  const int q_size = heads / groups * dim;
+  const auto parts = mx::split(split_heads(qkv, groups), mx::Shape{q_size, q_size + dim}, -1);
+  return {mx::reshape(parts[0], {1, qkv.shape(1), heads, dim}), parts[1], parts[2], std::nullopt};
+}
+
+Attention::Projected Attention::project(const mx::array& x) const {
+  if (qkv_) return split_fused(clipped(apply(*qkv_, x)));
+  Projected result{split_heads(clipped(apply(*q_, x)), spec_.heads), std::nullopt, std::nullopt,
+                   std::nullopt};
+  if (spec_.order == QkvOrder::kGated) {
+    const auto parts = mx::split(result.q, 2, -1);
+    result.q = parts[0];
+    result.gate = flat(parts[1]);
+  }
+  if (k_) result.k = split_heads(clipped(apply(*k_, x)), spec_.kv_heads);
+  if (k_) result.v = v_ ? split_heads(clipped(apply(*v_, x)), spec_.kv_heads) : result.k;
+  return result;
+}
+
+mx::array Attention::clipped(const mx::array& x) const {
+  if (spec_.clip == 0) return x;
+  return mx::clip(x, scalar(-spec_.clip, x), scalar(spec_.clip, x));
+}
+
+/// Over each head, or over all heads where the weight is as long as they are together.
+mx::array Attention::normed(const Norm& norm, const mx::array& x) const {
+  if (!norm) return x;
+  const bool whole = norm.weight && norm.weight->ndim() == 1 && x.shape(2) > 1 &&
+                     norm.weight->shape(0) == x.shape(2) * x.shape(3);
+  return whole ? mx::reshape(norm(flat(x)), x.shape()) : norm(x);
+}
+
+/// [1, length, heads, size] to [1, heads, length, size], normed and rotated.
+mx::array Attention::positioned(const Norm& norm, const mx::array& x, const Pass& pass) const {
+  if (!spec_.norm_after_rope) return rope_(swapped(normed(norm, x)), pass.offset);
+  return swapped(normed(norm, swapped(rope_(swapped(x), pass.offset))));
+}
+
+/// Source: Llama 4, attention temperature tuning.
+mx::array Attention::tempered(const mx::array& q, const Pass& pass) const {
+  if (spec_.temperature == 0) return q;
+  mx::array at = mx::arange(pass.offset, pass.offset + pass.length, mx::float32);
+  at = mx::floor(mx::divide(mx::add(at, mx::array(static_cast<float>(spec_.temperature_from))),
+                            mx::array(static_cast<float>(spec_.temperature_every))));
+  at = mx::add(mx::multiply(mx::log1p(at), mx::array(static_cast<float>(spec_.temperature))),
+               mx::array(1.0F));
+  return mx::multiply(q, mx::astype(mx::reshape(at, {1, 1, pass.length, 1}), q.dtype()));
+}
+
+KeysValues Attention::keys_and_values(const Projected& projected, Pass& pass) const {
+  if (spec_.shares >= 0) return pass.shared.at(spec_.shares);
+  const mx::array keys = positioned(k_norm_, *projected.k, pass);
+  const mx::array values = swapped(normed(v_norm_, *projected.v));
+  KeysValues kv = static_cast<KvState*>(pass.state)->append(keys, values);
+  pass.shared.insert_or_assign(pass.layer, kv);
+  return kv;
+}
+
+mx::array Attention::run(const mx::array& x, Pass& pass) const {
+  const Projected projected = project(x);
+  const mx::array queries = tempered(positioned(q_norm_, projected.q, pass), pass);
+  const KeysValues kv = keys_and_values(projected, pass);
+  const auto key = std::pair(std::pair(spec_.window, spec_.chunk), kv.length);
+  if (!pass.masks.contains(key)) {
+    pass.masks.emplace(key,
+                       causal_mask(pass.offset, pass.length, kv.length, spec_.window, spec_.chunk));
+  }
+  mx::array out = attend(queries, kv, pass.masks.at(key), {spec_.scale, spec_.softcap, sinks_});
+  out = flat(swapped(out));
+  std::optional<mx::array> gate = projected.gate;
+  if (gate_) gate = apply(*gate_, x);
+  if (gate) {
+    mx::array factor = activate(spec_.gate_activation, *gate);
+    // One factor for each head, or for each element.
+    if (factor.shape(-1) != out.shape(-1)) {
+      factor = mx::repeat(factor, out.shape(-1) / factor.shape(-1), -1);
+    }
+    out = mx::multiply(out, factor);
+  }
+  return apply(*o_, out);
+}
+
+}  // namespace
+
+std::uint64_t state_bytes(const AttentionSpec& spec, const StateOptions& options,
+                          std::int64_t tokens) {
+  if (spec.shares >= 0) return 0;
+  return KvState::bytes(options, reach(spec), tokens, spec.kv_heads, spec.head_dim, spec.value_dim);
+}
+
+Result<BlockPointer> make_attention(const AttentionSpec& spec, const Weights& weights) {
+  auto block = std::make_unique<Attention>(spec);
+  MLXMILL_TRY(block->build(weights));
+  return BlockPointer(std::move(block));
+}
+
+}  // namespace mlxmill::runtime

@@ -1,0 +1,197 @@
+// A mixture of experts: the router chooses, the chosen compute, their results are summed by weight.
+#include "runtime/block.h"
+#include "runtime/mlp.h"
+
+namespace mlxmill::runtime {
+namespace {
+
+using architectures::MlpSpec;
+using architectures::MoeSpec;
+using architectures::RouterSpec;
+
+/// Below so many choices sorting them by expert costs more than it saves.
+constexpr std::size_t kSortFrom = 64;
+
+/// Which experts, and how much of each: [tokens, top].
+struct Routes {
+  mx::array experts;
+  mx::array weights;
+};
+
+class Router {
+ public:
+  static Result<Router> build(const RouterSpec& spec, const Weights& weights) {
+    MLXMILL_ASSIGN(Linear linear, weights.linear(spec.linear));
+    Router router(spec, std::move(linear));
+    if (!spec.correction.empty()) {
+      MLXMILL_ASSIGN(router.correction_, weights.tensor(spec.correction));
+    }
+    return router;
+  }
+
+  /// x [tokens, hidden].
+  Routes operator()(const mx::array& x) const {
+    mx::array logits =
+        spec_.float32 ? apply(linear_, mx::astype(x, mx::float32)) : apply(linear_, x);
+    const auto top = static_cast<int>(spec_.top);
+    if (spec_.scores == RouterSpec::Scores::kSoftmaxOfChosen) {
+      const mx::array chosen = best(logits, top);
+      const mx::array of_chosen = mx::take_along_axis(logits, chosen, -1);
+      return {chosen, scaled(mx::softmax(of_chosen, -1, /*precise=*/true))};
+    }
+    const mx::array scores = spec_.scores == RouterSpec::Scores::kSoftmax
+                                 ? mx::softmax(logits, -1, /*precise=*/true)
+                                 : mx::sigmoid(mx::astype(logits, mx::float32));
+    mx::array ranked = correction_ ? mx::add(scores, *correction_) : scores;
+    if (spec_.groups > 1) ranked = within_best_groups(ranked);
+    const mx::array chosen = best(ranked, top);
+    mx::array weights = mx::take_along_axis(scores, chosen, -1);
+    if (spec_.normalize) {
+      const mx::array sum = mx::sum(weights, -1, /*keepdims=*/true);
+      weights = mx::divide(weights, mx::add(sum, scalar(spec_.epsilon, sum)));
+    }
+    return {chosen, scaled(weights)};
+  }
+
+ private:
+  Router(const RouterSpec& spec, Linear linear) : spec_(spec), linear_(std::move(linear)) {}
+
+  /// Indices of the largest `top` of each row.
+  static mx::array best(const mx::array& x, int top) {
+    const mx::array order = mx::argpartition(mx::negative(x), top - 1, -1);
+    return mx::slice(order, {0, 0}, {x.shape(0), top});
+  }
+
+  mx::array scaled(const mx::array& weights) const {
+    return spec_.scale == 1 ? weights : mx::multiply(weights, scalar(spec_.scale, weights));
+  }
+
+  /// Scores outside of the best groups become -infinity.
+  mx::array within_best_groups(const mx::array& scores) const {
+    const int tokens = scores.shape(0);
+    const auto groups = static_cast<int>(spec_.groups);
+    const mx::array split = mx::reshape(scores, {tokens, groups, -1});
+    const mx::array merit = mx::sum(mx::topk(split, static_cast<int>(spec_.group_members), -1), -1);
+    const int worst = groups - static_cast<int>(spec_.top_groups);
+    if (worst == 0) return scores;
+    const mx::array order = mx::argpartition(merit, worst - 1, -1);
+    const mx::array left_out = mx::expand_dims(mx::slice(order, {0, 0}, {tokens, worst}), -1);
+    const mx::array low = scalar(-std::numeric_limits<float>::infinity(), scores);
+    return mx::reshape(mx::put_along_axis(split, left_out, low, 1), scores.shape());
+  }
+
+  RouterSpec spec_;
+  Linear linear_;
+  std::optional<mx::array> correction_;
+};
+
+class Moe final : public Block {
+ public:
+  Moe(const MoeSpec& spec, Router router, Linear down)
+      : spec_(spec), router_(std::move(router)), down_(std::move(down)) {}
+
+  Status build(const Weights& weights) {
+    const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
+      if (path.empty()) return {};
+      MLXMILL_ASSIGN(to, weights.linear(path));
+      return {};
+    };
+    MLXMILL_TRY(take(spec_.experts.gate, gate_));
+    MLXMILL_TRY(take(spec_.experts.up, up_));
+    MLXMILL_TRY(take(spec_.experts.gate_up, gate_up_));
+    MLXMILL_TRY(take(spec_.shared_gate, shared_gate_));
+    if (spec_.shared) {
+      MLXMILL_ASSIGN(shared_, Mlp::build(*spec_.shared, weights));
+    }
+    return {};
+  }
+
+  mx::array run(const mx::array& x, Pass& /*pass*/) const override {
+    const mx::array tokens = mx::reshape(x, {-1, x.shape(-1)});
+    const Routes routes = router_(tokens);
+    mx::array y = mx::astype(experts(tokens, routes), x.dtype());
+    if (shared_) {
+      mx::array shared = (*shared_)(tokens);
+      if (shared_gate_) shared = mx::multiply(shared, mx::sigmoid(apply(*shared_gate_, tokens)));
+      y = mx::add(y, shared);
+    }
+    return mx::reshape(y, x.shape());
+  }
+
+ private:
+  /// [tokens, hidden] of all chosen experts, weighted and summed.
+  mx::array experts(const mx::array& x, const Routes& routes) const {
+    const int n = x.shape(0);
+    const auto top = static_cast<int>(spec_.router.top);
+    mx::array indices = mx::flatten(routes.experts);
+    mx::array from = mx::floor_divide(mx::arange(n * top), mx::array(top));
+    const bool sorts = indices.size() >= kSortFrom;
+    std::optional<mx::array> back;
+    if (sorts) {
+      const mx::array order = mx::argsort(indices);
+      back = mx::argsort(order);
+      indices = mx::take(indices, order);
+      from = mx::take(from, order);
+    }
+    mx::array rows = mx::take(x, from, 0);
+    const mx::array weights = mx::reshape(routes.weights, {n * top, 1});
+    if (spec_.scale_input) {
+      const mx::array factor = back ? mx::take(weights, mx::argsort(*back), 0) : weights;
+      rows = mx::multiply(rows, mx::astype(factor, rows.dtype()));
+    }
+    mx::array y = each(mx::expand_dims(rows, 1), indices, sorts);
+    y = mx::squeeze(y, 1);
+    if (back) y = mx::take(y, *back, 0);
+    if (!spec_.scale_input) y = mx::multiply(y, weights);
+    return mx::sum(mx::reshape(y, {n, top, -1}), 1);
+  }
+
+  /// Rows [choices, 1, hidden], each through its expert.
+  mx::array each(const mx::array& x, const mx::array& indices, bool sorted) const {
+    const auto through = [&](const Linear& layer, const mx::array& rows) {
+      return apply_gathered(layer, rows, indices, sorted);
+    };
+    if (!gate_ && !gate_up_) {
+      return through(down_, activate(spec_.experts.activation, through(*up_, x)));
+    }
+    std::optional<mx::array> gate;
+    std::optional<mx::array> up;
+    if (gate_up_) {
+      const auto parts = mx::split(through(*gate_up_, x), 2, -1);
+      gate = parts[spec_.experts.up_first ? 1 : 0];
+      up = parts[spec_.experts.up_first ? 0 : 1];
+    } else {
+      gate = through(*gate_, x);
+      up = through(*up_, x);
+    }
+    return through(down_, combined(*gate, *up));
+  }
+
+  /// activation(gate) * up, or gpt-oss's clamped form of it.
+  mx::array combined(const mx::array& gate, const mx::array& up) const {
+    if (spec_.clamp == 0) return gated(spec_.experts.activation, gate, up);
+    const mx::array high = scalar(spec_.clamp, gate);
+    const mx::array g = mx::minimum(gate, high);
+    const mx::array u = mx::clip(up, scalar(-spec_.clamp, up), high);
+    const mx::array silu = mx::multiply(g, mx::sigmoid(mx::multiply(g, scalar(spec_.alpha, g))));
+    return mx::multiply(silu, mx::add(u, scalar(1, u)));
+  }
+
+  MoeSpec spec_;
+  Router router_;
+  std::optional<Linear> gate_, up_, gate_up_, shared_gate_;
+  Linear down_;
+  std::optional<Mlp> shared_;
+};
+
+}  // namespace
+
+Result<BlockPointer> make_moe(const MoeSpec& spec, const Weights& weights) {
+  MLXMILL_ASSIGN(Router router, Router::build(spec.router, weights));
+  MLXMILL_ASSIGN(Linear down, weights.linear(spec.experts.down));
+  auto block = std::make_unique<Moe>(spec, std::move(router), std::move(down));
+  MLXMILL_TRY(block->build(weights));
+  return BlockPointer(std::move(block));
+}
+
+}  // namespace mlxmill::runtime

@@ -1,0 +1,113 @@
+#include "runtime/layers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace mlxmill::runtime {
+
+mx::array scalar(double value, const mx::array& x) {
+  return mx::array(static_cast<float>(value), x.dtype());
+}
+
+mx::array Norm::operator()(const mx::array& x) const {
+  switch (kind) {
+    case NormSpec::Kind::kNone:
+      return x;
+    case NormSpec::Kind::kRms:
+      if (weight && weight->ndim() > 1) {
+        return mx::multiply(mx::fast::rms_norm(x, std::nullopt, epsilon), *weight);
+      }
+      return mx::fast::rms_norm(x, weight, epsilon);
+    case NormSpec::Kind::kLayer:
+      break;
+  }
+  if (weight && weight->ndim() > 1) {
+    const mx::array y =
+        mx::multiply(mx::fast::layer_norm(x, std::nullopt, std::nullopt, epsilon), *weight);
+    return bias ? mx::add(y, *bias) : y;
+  }
+  return mx::fast::layer_norm(x, weight, bias, epsilon);
+}
+
+mx::array softcap(const mx::array& x, double cap) {
+  return mx::multiply(mx::tanh(mx::divide(x, scalar(cap, x))), scalar(cap, x));
+}
+
+namespace {
+
+mx::array gelu(const mx::array& x) {
+  const mx::array error = mx::erf(mx::multiply(x, scalar(1 / std::numbers::sqrt2, x)));
+  return mx::multiply(mx::multiply(x, scalar(0.5, x)), mx::add(error, scalar(1, x)));
+}
+
+mx::array gelu_tanh(const mx::array& x) {
+  const mx::array cube = mx::multiply(mx::multiply(mx::square(x), x), scalar(0.044715, x));
+  const mx::array inner =
+      mx::multiply(mx::add(x, cube), scalar(std::sqrt(2 / std::numbers::pi), x));
+  return mx::multiply(mx::multiply(x, scalar(0.5, x)), mx::add(mx::tanh(inner), scalar(1, x)));
+}
+
+}  // namespace
+
+mx::array activate(Activation activation, const mx::array& x) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return mx::multiply(x, mx::sigmoid(x));
+    case Activation::kGelu:
+      return gelu(x);
+    case Activation::kGeluTanh:
+      return gelu_tanh(x);
+    case Activation::kGeluFast:
+      return mx::multiply(x, mx::sigmoid(mx::multiply(x, scalar(1.702, x))));
+    case Activation::kRelu:
+      return mx::maximum(x, scalar(0, x));
+    case Activation::kReluSquared:
+      return mx::square(mx::maximum(x, scalar(0, x)));
+    case Activation::kSigmoid:
+      return mx::sigmoid(x);
+    case Activation::kTanh:
+      return mx::tanh(x);
+    case Activation::kSoftplus:
+      return mx::logaddexp(x, scalar(0, x));
+  }
+  return x;
+}
+
+mx::array gated(Activation activation, const mx::array& gate, const mx::array& up) {
+  return mx::multiply(activate(activation, gate), up);
+}
+
+Rope::Rope(const RopeSpec& spec) : spec_(spec) {
+  const auto table = [](const std::vector<float>& periods) {
+    return mx::array(periods.begin(), {static_cast<int>(periods.size())}, mx::float32);
+  };
+  if (!spec.periods.empty()) periods_ = table(spec.periods);
+  if (!spec.long_periods.empty()) long_periods_ = table(spec.long_periods);
+}
+
+mx::array Rope::operator()(const mx::array& x, int offset) const {
+  if (!spec_) return x;
+  const auto dims = static_cast<int>(spec_.dims);
+  const std::int64_t length = std::int64_t{offset} + x.shape(-2);
+  const bool is_long = long_periods_ && length > spec_.switch_at;
+  const std::optional<mx::array>& periods = is_long ? long_periods_ : periods_;
+  std::optional<float> base;
+  if (!periods) base = static_cast<float>(spec_.base);
+  if (spec_.dynamic_factor > 1 && length > spec_.dynamic_from) {
+    const double growth = spec_.dynamic_factor * static_cast<double>(length) /
+                              static_cast<double>(spec_.dynamic_from) -
+                          (spec_.dynamic_factor - 1);
+    base = static_cast<float>(spec_.base * std::pow(growth, dims / (dims - 2.0)));
+  }
+  mx::array y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale),
+                               offset, periods);
+  if (spec_.magnitude == 1) return y;
+  if (dims == x.shape(-1)) return mx::multiply(y, scalar(spec_.magnitude, y));
+  const std::vector<mx::array> parts = mx::split(y, mx::Shape{dims}, -1);
+  return mx::concatenate({mx::multiply(parts[0], scalar(spec_.magnitude, y)), parts[1]}, -1);
+}
+
+}  // namespace mlxmill::runtime

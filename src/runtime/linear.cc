@@ -1,0 +1,46 @@
+#include "runtime/linear.h"
+
+#include <string>
+
+namespace mlxmill::runtime {
+namespace {
+
+std::string mode_of(const Linear& layer) { return std::string(mode_name(layer.scheme.mode)); }
+
+}  // namespace
+
+mx::array apply(const Linear& layer, const mx::array& x) {
+  if (layer.scales) {
+    mx::array y =
+        mx::quantized_matmul(x, layer.weight, *layer.scales, layer.biases, /*transpose=*/true,
+                             layer.scheme.group_size, layer.scheme.bits, mode_of(layer));
+    return layer.bias ? mx::add(y, *layer.bias) : y;
+  }
+  const mx::array transposed = mx::swapaxes(layer.weight, -1, -2);
+  return layer.bias ? mx::addmm(*layer.bias, x, transposed) : mx::matmul(x, transposed);
+}
+
+mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,
+                         bool sorted) {
+  mx::array y =
+      layer.scales
+          ? mx::gather_qmm(x, layer.weight, *layer.scales, layer.biases, std::nullopt, indices,
+                           /*transpose=*/true, layer.scheme.group_size, layer.scheme.bits,
+                           mode_of(layer), std::nullopt, sorted)
+          : mx::gather_mm(x, mx::swapaxes(layer.weight, -1, -2), std::nullopt, indices, sorted);
+  if (!layer.bias) return y;
+  return mx::add(y, mx::expand_dims(mx::take(*layer.bias, indices, 0), -2));
+}
+
+mx::array rows(const Linear& layer, const mx::array& ids, mx::Dtype dtype) {
+  const mx::array taken = mx::take(layer.weight, ids, 0);
+  if (!layer.scales) return taken;
+  std::optional<mx::array> biases;
+  if (layer.biases) biases = mx::take(*layer.biases, ids, 0);
+  std::optional<mx::Dtype> result;
+  if (!layer.biases) result = dtype;
+  return mx::dequantize(taken, mx::take(*layer.scales, ids, 0), biases, layer.scheme.group_size,
+                        layer.scheme.bits, mode_of(layer), std::nullopt, result);
+}
+
+}  // namespace mlxmill::runtime

@@ -1,0 +1,36 @@
+// Products with weights, plain or quantized: the one place that decides what computes them.
+#pragma once
+
+#include <mlx/mlx.h>
+
+#include <optional>
+
+#include "mlxmill/scheme.h"
+
+namespace mlxmill::runtime {
+
+namespace mx = mlx::core;
+
+/// A weight [..., out, in] with its optional bias [..., out]; quantized when there are scales.
+struct Linear {
+  mx::array weight;
+  std::optional<mx::array> scales;
+  std::optional<mx::array> biases;  ///< Of the groups; affine only.
+  std::optional<mx::array> bias;
+  Scheme scheme;  ///< Of the codes.
+
+  int outputs() const { return weight.shape(-2); }
+};
+
+/// x [..., in] to [..., out]: x W^T + bias.
+mx::array apply(const Linear& layer, const mx::array& x);
+
+/// Each row by the expert that its index names. Requires x [..., 1, in] and indices whose shape
+/// broadcasts with x's leading axes; result [..., 1, out]. `sorted`: equal indices stand together.
+mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,
+                         bool sorted);
+
+/// Rows of an embedding: ids [...] to [..., dims], in `dtype` where codes do not say.
+mx::array rows(const Linear& layer, const mx::array& ids, mx::Dtype dtype);
+
+}  // namespace mlxmill::runtime

@@ -1,0 +1,23 @@
+// Gated and plain MLPs, for single experts and as they are.
+#pragma once
+
+#include "architectures/forward/blocks.h"
+#include "runtime/weights.h"
+
+namespace mlxmill::runtime {
+
+class Mlp {
+ public:
+  static Result<Mlp> build(const architectures::MlpSpec& spec, const Weights& weights);
+  mx::array operator()(const mx::array& x) const;
+
+ private:
+  Mlp(Linear down, Activation activation) : down_(std::move(down)), activation_(activation) {}
+
+  std::optional<Linear> gate_, up_, gate_up_;
+  Linear down_;
+  bool up_first_ = false;
+  Activation activation_;
+};
+
+}  // namespace mlxmill::runtime

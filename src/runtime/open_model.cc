@@ -1,0 +1,174 @@
+// From a folder to a model that runs.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/process.h"
+#include "convert/open_source.h"
+#include "io/file.h"
+#include "io/hash.h"
+#include "runtime/mlx_guard.h"
+#include "runtime/model_parts.h"
+
+namespace mlxmill {
+namespace {
+
+using runtime::Weights;
+
+constexpr std::uint64_t kMaxDeclarationBytes = 1 << 20;
+/// For activations of a chunk and libmlx's own buffers.
+constexpr std::uint64_t kWorkingBytes = std::uint64_t{256} << 20;
+constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
+
+Status check_options(const ModelOptions& o) {
+  if (o.dtype && !is_mlx_float(*o.dtype)) {
+    return Error(Code::kUsage, "the type is none that models run in")
+        .hint("expected float16, bfloat16 or float32");
+  }
+  if (o.context < 1 || o.context > kMaxContext) {
+    return Error(Code::kUsage,
+                 fmt::format("a context of {} tokens; expected 1 to {}", o.context, kMaxContext));
+  }
+  if (!o.kv_bits) return {};
+  auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size);
+  if (!scheme) return std::move(scheme).error().at("keys and values");
+  return {};
+}
+
+/// libmlx's C++ interface is that of the headers of one minor version.
+Status check_version() {
+  const std::string built = fmt::format("{}.{}.", MLX_VERSION_MAJOR, MLX_VERSION_MINOR);
+  const std::string runs = mlx_version();
+  if (runs.starts_with(built)) return {};
+  return Error(Code::kUnsupported,
+               fmt::format("libmlx is {}; this program was built for {}x", runs, built))
+      .hint("run the program with the libmlx it was built with");
+}
+
+/// Opening in steps that each need what the one before found.
+class Opener {
+ public:
+  explicit Opener(const ModelOptions& options) : o_(options) {}
+
+  Result<Model::Parts> open() {
+    MLXMILL_TRY(check_options(o_));
+    MLXMILL_TRY(check_version());
+    MLXMILL_TRY(read_headers());
+    MLXMILL_TRY(plan());
+    return load();
+  }
+
+ private:
+  Status read_headers() {
+    MLXMILL_ASSIGN(source_, convert::open_source(o_.path, /*repack=*/false));
+    const base::Value& config = source_.checkpoint.config;
+    MLXMILL_ASSIGN(architectures::Catalogue catalogue,
+                   architectures::Catalogue::for_config(config));
+    if (!o_.architecture_file.empty()) {
+      MLXMILL_ASSIGN(const std::string text,
+                     io::read_text(o_.architecture_file, kMaxDeclarationBytes));
+      MLXMILL_ASSIGN(architectures::Declaration own,
+                     architectures::Declaration::parse(text, o_.architecture_file));
+      catalogue.add(std::move(own));
+    }
+    // What a conversion would round for mlx-lm's sake stays exact where everything is float32.
+    const bool exact = o_.dtype == DType::kF32;
+    auto choice = catalogue.choose(config, source_.weights.tensors, exact);
+    if (!choice) return std::move(choice).error().at(o_.path.string());
+    layout_ = std::move(choice->layout);
+    auto forward = choice->declaration.forward(config, layout_);
+    if (!forward) return std::move(forward).error().at(o_.path.string());
+    forward_ = *std::move(forward);
+    facts_.family = choice->declaration.family();
+    facts_.warnings = std::move(choice->warnings);
+    if (const base::Value* type = config.find("model_type"); type && type->as_string()) {
+      facts_.model_type = *type->as_string();
+    }
+    return {};
+  }
+
+  Status plan() {
+    dtype_ = o_.dtype;
+    // Another format's decoded weights are float32 until someone says otherwise.
+    if (!dtype_ && !source_.weights.method.empty()) dtype_ = source_.weights.scale_type;
+    facts_.vocabulary = forward_.vocabulary;
+    facts_.layers = static_cast<std::int64_t>(forward_.layers.size());
+    facts_.max_positions = forward_.max_positions;
+    facts_.context = o_.context;
+    facts_.weight_bytes = Weights::bytes(layout_, dtype_);
+    states_.kv_bits = o_.kv_bits;
+    states_.kv_group_size = o_.kv_group_size;
+    states_.dtype = runtime::mlx_dtype(dtype_.value_or(DType::kBF16));
+    facts_.cache_bytes = runtime::state_bytes(forward_, states_, o_.context);
+    const std::uint64_t free = base::available_memory();
+    const std::uint64_t limit = o_.memory_bytes > 0 ? o_.memory_bytes : free;
+    const std::uint64_t working = o_.memory_bytes > 0 ? 0 : kWorkingBytes;
+    const std::uint64_t needed = facts_.weight_bytes + facts_.cache_bytes + working;
+    if (limit == 0 || needed <= limit) return {};
+    constexpr double kMega = 1 << 20;
+    return Error(Code::kNoMemory,
+                 fmt::format("the model needs {:.0f} MiB (weights {:.0f}, {} tokens of context "
+                             "{:.0f}); there are {:.0f}",
+                             static_cast<double>(needed) / kMega,
+                             static_cast<double>(facts_.weight_bytes) / kMega, o_.context,
+                             static_cast<double>(facts_.cache_bytes) / kMega,
+                             static_cast<double>(limit) / kMega))
+        .at(o_.path.string())
+        .hint("try fewer bits, a smaller context, or keys and values of 8 or 4 bits");
+  }
+
+  Result<Model::Parts> load() {
+    std::vector<streaming::StoredTensor> stored;
+    for (const formats::CheckpointTensor& t : source_.checkpoint.tensors) {
+      stored.push_back({&source_.checkpoint.shards[t.shard].file, t.tensor.begin,
+                        t.tensor.end - t.tensor.begin});
+    }
+    streaming::SourcePool pool(std::move(stored));
+    MLXMILL_ASSIGN(const Weights weights, Weights::load(layout_, dtype_, pool, o_.callbacks));
+    auto network = runtime::Network::build(forward_, weights);
+    if (!network) return std::move(network).error().at(o_.path.string());
+    states_.dtype = network->float_type();
+    facts_.dtype = states_.dtype == mlx::core::float32   ? DType::kF32
+                   : states_.dtype == mlx::core::float16 ? DType::kF16
+                                                         : DType::kBF16;
+    return Model::Parts{std::move(facts_), o_.callbacks.cancelled, states_, fingerprint(),
+                        *std::move(network)};
+  }
+
+  /// Of everything that decides what a cache holds: names, shapes and types of the weights, their
+  /// sizes on disk, and how keys and values are kept.
+  std::string fingerprint() const {
+    std::string text = fmt::format("{} {} {} {}", facts_.family, facts_.weight_bytes,
+                                   o_.kv_bits.value_or(0), o_.kv_group_size);
+    for (const formats::CheckpointTensor& t : source_.checkpoint.tensors) {
+      text += fmt::format("\n{} {} {}", t.tensor.name, base::to_string(t.tensor.shape),
+                          t.tensor.end - t.tensor.begin);
+    }
+    for (const formats::Shard& shard : source_.checkpoint.shards) {
+      const auto modified = shard.file.modified();
+      text += fmt::format("\n{} {}", shard.file_bytes, modified ? *modified : 0);
+    }
+    return io::to_hex(io::digest(text));
+  }
+
+  const ModelOptions& o_;
+  convert::OpenedSource source_;
+  architectures::Layout layout_;
+  architectures::Forward forward_;
+  std::optional<DType> dtype_;
+  runtime::StateOptions states_;
+  ModelFacts facts_;
+};
+
+}  // namespace
+
+std::string mlx_version() { return mlx::core::version(); }
+
+Result<Model> Model::open(const ModelOptions& options) {
+  return runtime::guarded([&]() -> Result<Model> {
+    MLXMILL_ASSIGN(Parts parts, Opener(options).open());
+    return Model(std::make_unique<Parts>(std::move(parts)));
+  });
+}
+
+}  // namespace mlxmill

@@ -1,0 +1,140 @@
+#include "runtime/state.h"
+
+#include <algorithm>
+
+namespace mlxmill::runtime {
+namespace {
+
+/// Buffers grow by so many tokens at once.
+constexpr int kStep = 256;
+
+/// Tokens [begin, end) of a buffer.
+mx::array tokens_of(const mx::array& buffer, int begin, int end) {
+  mx::Shape start(buffer.ndim(), 0);
+  mx::Shape stop = buffer.shape();
+  start[2] = begin;
+  stop[2] = end;
+  return mx::slice(buffer, start, stop);
+}
+
+mx::array with_room(const mx::array& buffer, int more) {
+  mx::Shape shape = buffer.shape();
+  shape[2] = more;
+  return mx::concatenate({buffer, mx::zeros(shape, buffer.dtype())}, 2);
+}
+
+}  // namespace
+
+KvState::KvState(const StateOptions& options, std::int64_t window)
+    : options_(options), window_(window) {}
+
+std::vector<mx::array> KvState::quantized(const mx::array& x) const {
+  if (!options_.kv_bits) return {x};
+  return mx::quantize(x, options_.kv_group_size, *options_.kv_bits);
+}
+
+/// Forgets what is out of sight, once enough has gathered, and grows the buffers for `length` more.
+void KvState::make_room(int length) {
+  if (window_ > 0 && size_ >= window_ - 1 + kStep) {
+    const int keep = static_cast<int>(window_ - 1);
+    for (mx::array& buffer : buffers_) buffer = tokens_of(buffer, size_ - keep, size_);
+    dropped_ += size_ - keep;
+    size_ = keep;
+  }
+  const int capacity = buffers_[0].shape(2);
+  if (size_ + length <= capacity) return;
+  const int more = (size_ + length - capacity + kStep - 1) / kStep * kStep;
+  for (mx::array& buffer : buffers_) buffer = with_room(buffer, more);
+}
+
+KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
+  const int length = keys.shape(2);
+  std::vector<mx::array> parts = quantized(keys);
+  const std::vector<mx::array> value_parts = quantized(values);
+  parts.insert(parts.end(), value_parts.begin(), value_parts.end());
+  if (buffers_.empty()) {
+    for (const mx::array& part : parts) {
+      mx::Shape shape = part.shape();
+      shape[2] = (length + kStep - 1) / kStep * kStep;
+      buffers_.push_back(mx::zeros(shape, part.dtype()));
+    }
+  }
+  make_room(length);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    mx::Shape start(parts[i].ndim(), 0);
+    mx::Shape stop = buffers_[i].shape();
+    start[2] = size_;
+    stop[2] = size_ + length;
+    buffers_[i] = mx::slice_update(buffers_[i], parts[i], start, stop);
+  }
+  size_ += length;
+  const int seen =
+      window_ > 0
+          ? static_cast<int>(std::min<std::int64_t>(size_, window_ - 1 + std::int64_t{length}))
+          : size_;
+  KeysValues result;
+  result.length = seen;
+  result.bits = options_.kv_bits.value_or(0);
+  result.group_size = options_.kv_group_size;
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    (i < buffers_.size() / 2 ? result.keys : result.values)
+        .push_back(tokens_of(buffers_[i], size_ - seen, size_));
+  }
+  return result;
+}
+
+std::vector<mx::array> KvState::arrays() const {
+  std::vector<mx::array> result;
+  for (const mx::array& buffer : buffers_) result.push_back(tokens_of(buffer, 0, size_));
+  return result;
+}
+
+bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
+  const std::size_t expected = options_.kv_bits ? 6 : 2;
+  if (arrays.empty()) return tokens == 0;
+  if (arrays.size() != expected || arrays[0].ndim() != 4) return false;
+  const int size = arrays[0].shape(2);
+  for (const mx::array& array : arrays) {
+    if (array.ndim() != 4 || array.shape(2) != size) return false;
+  }
+  if (size > tokens || (size < tokens && (window_ == 0 || size < window_ - 1))) return false;
+  buffers_ = std::move(arrays);
+  size_ = size;
+  dropped_ = tokens - size;
+  return true;
+}
+
+bool KvState::can_trim(std::int64_t tokens) const {
+  // What a window has forgotten would be in sight again.
+  return tokens <= size_ && (dropped_ == 0 || tokens == 0);
+}
+
+void KvState::trim(std::int64_t tokens) { size_ -= static_cast<int>(tokens); }
+
+std::uint64_t KvState::bytes(const StateOptions& options, std::int64_t window, std::int64_t tokens,
+                             std::int64_t heads, std::int64_t key_size, std::int64_t value_size) {
+  std::int64_t kept = (tokens + kStep - 1) / kStep * kStep;
+  if (window > 0) kept = std::min(kept, window + 2 * kStep);
+  const auto elements = static_cast<std::uint64_t>(kept * heads * (key_size + value_size));
+  const std::uint64_t width = mx::size_of(options.dtype);
+  if (!options.kv_bits) return elements * width;
+  return elements * static_cast<std::uint64_t>(*options.kv_bits) / 8 +
+         elements / static_cast<std::uint64_t>(options.kv_group_size) * 2 * width;
+}
+
+std::vector<mx::array> ArraysState::arrays() const {
+  std::vector<mx::array> result;
+  for (const auto& array : arrays_) {
+    if (array) result.push_back(*array);
+  }
+  return result;
+}
+
+bool ArraysState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
+  if (arrays.empty()) return tokens == 0;
+  if (arrays.size() != arrays_.size()) return false;
+  for (std::size_t i = 0; i < arrays.size(); ++i) arrays_[i] = std::move(arrays[i]);
+  return true;
+}
+
+}  // namespace mlxmill::runtime

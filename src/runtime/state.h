@@ -1,0 +1,93 @@
+// What blocks remember between passes: keys and values of attention, or arrays of any meaning.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "runtime/linear.h"
+
+namespace mlxmill::runtime {
+
+/// How keys and values are kept.
+struct StateOptions {
+  mx::Dtype dtype = mx::bfloat16;  ///< Of activations.
+  std::optional<int> kv_bits;      ///< Quantized with so many bits (affine); empty: as computed.
+  int kv_group_size = 64;
+};
+
+/// The memory of one block. Threads: one at a time.
+class State {
+ public:
+  virtual ~State() = default;
+  /// Everything held, as it lies in memory: evaluated after every pass.
+  virtual std::vector<mx::array> held() const = 0;
+  /// What has to be kept to go on later, in the order that restore() takes it.
+  virtual std::vector<mx::array> arrays() const = 0;
+  /// Takes over what arrays() gave after `tokens` tokens. False when it does not fit this block.
+  virtual bool restore(std::vector<mx::array> arrays, std::int64_t tokens) = 0;
+  /// Whether the last tokens can be forgotten; `trim` does it.
+  virtual bool can_trim(std::int64_t tokens) const = 0;
+  virtual void trim(std::int64_t tokens) = 0;
+};
+
+/// Keys and values that a pass attends to; with scales when quantized.
+struct KeysValues {
+  std::vector<mx::array> keys;  ///< [1, heads, n, size], or codes, scales, biases.
+  std::vector<mx::array> values;
+  int length = 0;  ///< n: the last positions of the sequence.
+  int bits = 0;    ///< 0: plain.
+  int group_size = 0;
+};
+
+/// Grows in steps. With a window it forgets what no later token sees, so that its memory does not
+/// depend on the length of the sequence.
+class KvState final : public State {
+ public:
+  /// `window`: keys that a token sees, itself included; 0: all.
+  KvState(const StateOptions& options, std::int64_t window);
+
+  /// Adds keys [1, heads, length, size] and values, and gives those that these tokens may see.
+  KeysValues append(const mx::array& keys, const mx::array& values);
+
+  std::vector<mx::array> held() const override { return buffers_; }
+  std::vector<mx::array> arrays() const override;
+  bool restore(std::vector<mx::array> arrays, std::int64_t tokens) override;
+  bool can_trim(std::int64_t tokens) const override;
+  void trim(std::int64_t tokens) override;
+
+  /// Bytes that `tokens` tokens take at most, for planning.
+  static std::uint64_t bytes(const StateOptions& options, std::int64_t window, std::int64_t tokens,
+                             std::int64_t heads, std::int64_t key_size, std::int64_t value_size);
+
+ private:
+  std::vector<mx::array> quantized(const mx::array& x) const;
+  void make_room(int length);
+
+  StateOptions options_;
+  std::int64_t window_;
+  std::vector<mx::array> buffers_;  ///< Of keys, then of values; tokens along axis 2.
+  int size_ = 0;                    ///< Tokens in the buffers.
+  std::int64_t dropped_ = 0;        ///< Tokens before them.
+};
+
+/// A fixed number of arrays that replace each other.
+class ArraysState final : public State {
+ public:
+  explicit ArraysState(std::size_t n) : arrays_(n) {}
+
+  const std::optional<mx::array>& operator[](std::size_t i) const { return arrays_[i]; }
+  void set(std::size_t i, mx::array value) { arrays_[i] = std::move(value); }
+
+  std::vector<mx::array> held() const override { return arrays(); }
+  std::vector<mx::array> arrays() const override;
+  bool restore(std::vector<mx::array> arrays, std::int64_t tokens) override;
+  bool can_trim(std::int64_t tokens) const override { return tokens == 0; }
+  void trim(std::int64_t /*tokens*/) override {}
+
+ private:
+  std::vector<std::optional<mx::array>> arrays_;
+};
+
+}  // namespace mlxmill::runtime

@@ -1,0 +1,112 @@
+// What blocks remember: growth, windows, trimming, quantized keys and values.
+#include "runtime/state.h"
+
+#include <gmock/gmock.h>
+
+#include <numeric>
+
+namespace mlxmill::runtime {
+namespace {
+
+/// Keys [1, 1, n, 32] whose every element is the position.
+mx::array positions(int first, int n) {
+  const mx::array column = mx::reshape(mx::arange(first, first + n, mx::float32), {1, 1, n, 1});
+  return mx::broadcast_to(column, {1, 1, n, 32});
+}
+
+std::vector<float> first_elements(const mx::array& x) {
+  const mx::array column = mx::contiguous(mx::slice(x, {0, 0, 0, 0}, {1, 1, x.shape(2), 1}));
+  mx::eval(column);
+  return {column.data<float>(), column.data<float>() + column.size()};
+}
+
+std::vector<float> range(int first, int end) {
+  std::vector<float> result(static_cast<std::size_t>(end - first));
+  std::iota(result.begin(), result.end(), static_cast<float>(first));
+  return result;
+}
+
+TEST(KvState, GrowsAndGivesEverythingInOrder) {
+  KvState state({}, 0);
+  int n = 0;
+  for (const int length : {300, 1, 1, 255, 40}) {
+    const KeysValues kv = state.append(positions(n, length), positions(n + 1000, length));
+    n += length;
+    EXPECT_EQ(kv.length, n);
+    EXPECT_EQ(first_elements(kv.keys[0]), range(0, n));
+    EXPECT_EQ(first_elements(kv.values[0]), range(1000, 1000 + n));
+  }
+}
+
+TEST(KvState, KeepsWhatAWindowMaySeeAndForgetsTheRest) {
+  KvState state({}, 10);
+  int n = 0;
+  for (int i = 0; i < 900; ++i) {
+    const KeysValues kv = state.append(positions(n, 1), positions(n, 1));
+    ++n;
+    ASSERT_EQ(first_elements(kv.keys[0]), range(std::max(0, n - 10), n)) << n;
+  }
+  EXPECT_LT(state.held()[0].shape(2), 10 + 2 * 256 + 1);
+  // A chunk sees the window before its first token.
+  const KeysValues kv = state.append(positions(n, 30), positions(n, 30));
+  EXPECT_EQ(first_elements(kv.keys[0]), range(n - 9, n + 30));
+  EXPECT_FALSE(state.can_trim(1));
+}
+
+TEST(KvState, TrimForgetsTheLastTokens) {
+  KvState state({}, 0);
+  state.append(positions(0, 20), positions(0, 20));
+  ASSERT_TRUE(state.can_trim(5));
+  EXPECT_FALSE(state.can_trim(21));
+  state.trim(5);
+  EXPECT_EQ(first_elements(state.append(positions(50, 1), positions(50, 1)).keys[0]).back(), 50);
+  EXPECT_EQ(state.arrays()[0].shape(2), 16);
+}
+
+TEST(KvState, RestoresWhatItGaveAndNothingElse) {
+  KvState state({}, 0);
+  state.append(positions(0, 20), positions(0, 20));
+  KvState other({}, 0);
+  ASSERT_TRUE(other.restore(state.arrays(), 20));
+  EXPECT_EQ(first_elements(other.append(positions(20, 2), positions(20, 2)).keys[0]), range(0, 22));
+  KvState third({}, 0);
+  EXPECT_FALSE(third.restore(state.arrays(), 30));
+  EXPECT_FALSE(third.restore({state.arrays()[0]}, 20));
+  StateOptions quantized;
+  quantized.kv_bits = 8;
+  EXPECT_FALSE(KvState(quantized, 0).restore(state.arrays(), 20));
+}
+
+TEST(KvState, QuantizesWithScalesAndBiases) {
+  StateOptions options;
+  options.kv_bits = 8;
+  options.kv_group_size = 32;
+  KvState state(options, 0);
+  const KeysValues kv = state.append(positions(0, 40), positions(0, 40));
+  ASSERT_EQ(kv.keys.size(), 3U);
+  const mx::array back = mx::dequantize(kv.keys[0], kv.keys[1], kv.keys[2], 32, 8);
+  EXPECT_EQ(first_elements(back), range(0, 40));
+}
+
+TEST(KvState, PlanCountsAtLeastWhatIsHeld) {
+  StateOptions options;
+  options.dtype = mx::float32;
+  for (const std::int64_t window : {0, 10}) {
+    KvState state(options, window);
+    for (int i = 0; i < 700; ++i) state.append(positions(i, 1), positions(i, 1));
+    std::uint64_t held = 0;
+    for (const mx::array& array : state.held()) held += array.nbytes();
+    EXPECT_LE(held, KvState::bytes(options, window, 700, 1, 32, 32));
+  }
+}
+
+TEST(ArraysState, RestoresItsOwnNumberOfArrays) {
+  ArraysState state(2);
+  EXPECT_TRUE(state.arrays().empty());
+  EXPECT_FALSE(state.restore({mx::array(1.0F)}, 3));
+  EXPECT_TRUE(state.restore({mx::array(1.0F), mx::array(2.0F)}, 3));
+  EXPECT_EQ(state[1]->item<float>(), 2);
+}
+
+}  // namespace
+}  // namespace mlxmill::runtime
