@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/program.h"
@@ -35,6 +37,15 @@ Result<int> count_layers(const detail::Program& program, const Scope& scope) {
   return error_at(program.file_name, program.layers->line(),
                   fmt::format("{} is {}; expected a number of layers", program.layers->text(), n))
       .hint("is config.json the model's?");
+}
+
+/// Those of [fill], then those of [config]. Takes the edits out of `filled`.
+Result<std::vector<ConfigEdit>> all_edits(const detail::Program& program, FilledConfig& filled,
+                                          const Scope& scope) {
+  std::vector<ConfigEdit> result = std::move(filled.edits);
+  MLXMILL_ASSIGN(std::vector<ConfigEdit> own, config_edits(program, scope));
+  std::move(own.begin(), own.end(), std::back_inserter(result));
+  return result;
 }
 
 }  // namespace
@@ -86,11 +97,12 @@ Result<Layout> Declaration::apply(const base::Value& config, std::span<const Ten
         .at("config.json");
   }
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
+  Scope scope(*program_, filled.config, table);
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
-  MLXMILL_ASSIGN(layout.config_edits, config_edits(*program_, scope));
+  MLXMILL_ASSIGN(layout.config_edits, all_edits(*program_, filled, scope));
   Work work{table, scope, layout.dropped, exact_norms};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {
@@ -104,15 +116,17 @@ Result<Layout> Declaration::apply(const base::Value& config, std::span<const Ten
 Result<std::vector<ConfigEdit>> Declaration::edits(const base::Value& config,
                                                    std::span<const TensorView> tensors) const {
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  const Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
+  const Scope scope(*program_, filled.config, table);
   MLXMILL_TRY(check_config(*program_, scope));
-  return config_edits(*program_, scope);
+  return all_edits(*program_, filled, scope);
 }
 
 Result<std::vector<TensorView>> Declaration::rewrite(const base::Value& config,
                                                      std::span<const TensorView> tensors) const {
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(const FilledConfig filled, fill_config(*program_, config, table));
+  Scope scope(*program_, filled.config, table);
   std::vector<Dropped> dropped;
   Work work{table, scope, dropped};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));

@@ -176,7 +176,8 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
   MLXMILL_ASSIGN(program.defaults, parse_named(file, "defaults"));
   MLXMILL_ASSIGN(program.lets, parse_named(file, "let"));
   MLXMILL_TRY(CycleFinder(program.lets, file_name).check());
-  MLXMILL_ASSIGN(program.config, parse_config(file));
+  MLXMILL_ASSIGN(program.fill, parse_config(file, "fill"));
+  MLXMILL_ASSIGN(program.config, parse_config(file, "config"));
   MLXMILL_ASSIGN(program.stands_in, parse_stand_in(file));
   MLXMILL_ASSIGN(program.raw, parse_patterns(file, "raw"));
   MLXMILL_ASSIGN(program.keep_dtype, parse_patterns(file, "keep_dtype"));

@@ -26,7 +26,7 @@ struct Check {
   std::string why;
 };
 
-/// An entry of [config]: a key of the output's config.json.
+/// An entry of [config] or [fill]: a key of config.json.
 struct ConfigRule {
   std::vector<std::string> path;
   std::optional<Expression> value;  ///< empty: the key is removed
@@ -86,6 +86,7 @@ struct Program {
   std::vector<Check> checks;
   std::vector<Named> defaults;
   std::vector<Named> lets;
+  std::vector<ConfigRule> fill;
   std::vector<ConfigRule> config;
   std::optional<StandIn> stands_in;
   std::vector<std::unique_ptr<Rule>> rules;
@@ -98,8 +99,9 @@ struct Program {
 /// Reads the whole file. Errors: kInvalidInput at `file:line`.
 Result<Program> parse_program(std::string_view text, std::string_view file_name);
 
-/// Reads [config] and [stands_in] (parse_config.cc). Errors: kInvalidInput at `file:line`.
-Result<std::vector<ConfigRule>> parse_config(TableReader& file);
+/// Reads [config] or [fill], and [stands_in] (parse_config.cc). Errors: kInvalidInput at
+/// `file:line`.
+Result<std::vector<ConfigRule>> parse_config(TableReader& file, std::string_view table);
 Result<std::optional<StandIn>> parse_stand_in(TableReader& file);
 
 /// What Declaration::features() says (features.cc). `rules` are the [[rules]] tables.

@@ -145,6 +145,10 @@ class Evaluator {
     std::vector<Value> arguments;
     for (const std::size_t argument : node.operands) {
       MLXMILL_ASSIGN(const Operand operand, value(argument));
+      const base::Array* array = operand.value().as_array();
+      if (array && !environment_.spend(static_cast<std::int64_t>(array->size() / 16))) {
+        return error("it takes too many steps to work out");
+      }
       arguments.push_back(operand.value());
     }
     if (function == "has" || function == "any" || function == "shape_of") {
