@@ -39,6 +39,20 @@ Result<int> count_layers(const detail::Program& program, const Scope& scope) {
       .hint("is config.json the model's?");
 }
 
+/// Keys of transformers 5 that the loader does not read, where it would take a default instead.
+std::vector<std::string> ignored_keys(const detail::Program& program, const Scope& scope) {
+  std::vector<std::string> result;
+  for (const auto& [key, instead] : program.ignored) {
+    const base::Value* value = scope.config_key(key);
+    if (!value || value->is_null() || scope.config_key(instead)) continue;
+    result.push_back(fmt::format(
+        "config.json has {0} but no {1}; mlx-lm reads {1} only and runs family {2} with its default"
+        " instead. Add {1} to config.json if the model's is another",
+        quoted(key), quoted(instead), program.family));
+  }
+  return result;
+}
+
 /// Those of [fill], then those of [config]. Takes the edits out of `filled`.
 Result<std::vector<ConfigEdit>> all_edits(const detail::Program& program, FilledConfig& filled,
                                           const Scope& scope) {
@@ -103,6 +117,8 @@ Result<Layout> Declaration::apply(const base::Value& config, std::span<const Ten
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
   MLXMILL_ASSIGN(layout.config_edits, all_edits(*program_, filled, scope));
+  layout.as_is = program_->as_is;
+  layout.warnings = ignored_keys(*program_, scope);
   Work work{table, scope, layout.dropped, exact_norms};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {

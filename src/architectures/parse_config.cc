@@ -41,8 +41,8 @@ Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_n
   const Node* remove = table.find("remove");
   const bool removes = remove && remove->as_bool() && *remove->as_bool();
   if (removes == rule.value.has_value() || (remove && !removes)) {
-    return table.error(entry.line, fmt::format("a key of [{}] has a value, or remove = true",
-                                               table_name));
+    return table.error(entry.line,
+                       fmt::format("a key of [{}] has a value, or remove = true", table_name));
   }
   if (const Node* when = table.find("when")) {
     MLXMILL_ASSIGN(rule.when, parse_expression(*when, file_name));
@@ -59,8 +59,8 @@ Result<std::vector<ConfigRule>> parse_config(TableReader& file, std::string_view
   if (!node) return result;
   const Node::Entries* entries = node->as_table();
   if (!entries || entries->size() > kMaxConfigRules) {
-    return file.error(*node,
-                      fmt::format("[{}] must be a table of at most {} keys", table, kMaxConfigRules));
+    return file.error(
+        *node, fmt::format("[{}] must be a table of at most {} keys", table, kMaxConfigRules));
   }
   for (const Entry& entry : *entries) {
     MLXMILL_ASSIGN(ConfigRule rule, parse_config_rule(entry, file.file_name(), table));

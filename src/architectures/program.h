@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "architectures/declaration.h"
@@ -61,6 +62,7 @@ struct ModuleSpec {
   std::vector<Parameter> parameters;  ///< weight first
   std::optional<Parameter> bias;
   std::optional<Expression> has_bias;
+  std::optional<Expression> count;  ///< How many weights the module stands for.
   std::optional<Expression> when;
   std::optional<QuantizeRule> rule;
   bool keeps_all = false;
@@ -83,6 +85,8 @@ struct Program {
   std::string scope;
   std::optional<Expression> layers;
   std::vector<std::string> required;
+  std::string as_is;  ///< Why the weights are never quantized or turned back; empty: they may be.
+  std::vector<std::pair<std::string, std::string>> ignored;
   std::vector<Check> checks;
   std::vector<Named> defaults;
   std::vector<Named> lets;

@@ -16,6 +16,9 @@ namespace mlxmill::convert {
 
 using Decisions = std::vector<std::pair<std::string, quantize::Decision>>;
 
+/// Whether the run may do to the model what it was asked for. Errors: kUnsupported.
+Status check_quantizable(const architectures::Layout& layout, bool quantizes, bool dequantizes);
+
 /// A packed module as a float one: its weight is decoded when it is read.
 architectures::Module unpacked(const architectures::Module& module);
 

@@ -135,7 +135,7 @@ def untied(config):
 def odd(config):
     """Widths that no group size of 64 divides, a vocabulary that is no multiple of anything."""
     set_everywhere(config, hidden_size=96, n_embd=96, intermediate_size=168, vocab_size=517, moe_intermediate_size=40,
-                   head_dim=24, num_attention_heads=5, num_key_value_heads=1, num_hidden_layers=3,
+                   head_dim=24, num_attention_heads=6, num_key_value_heads=3, num_hidden_layers=3,
                    qk_nope_head_dim=24, v_head_dim=40, q_lora_rank=24, kv_lora_rank=40)
 
 

@@ -20,6 +20,7 @@ constexpr Kind kKinds[] = {
     {"drop", rules::make_drop},
     {"multiply", rules::make_multiply},
     {"normalize", rules::make_normalize},
+    {"only", rules::make_only},
     {"refuse", rules::make_refuse},
     {"rename", rules::make_rename},
     {"residual_gate", rules::make_residual_gate},

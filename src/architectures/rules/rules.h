@@ -17,6 +17,7 @@ Result<std::unique_ptr<Rule>> make_decode(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_drop(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_only(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_refuse(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_rename(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_residual_gate(RuleReader& reader);
