@@ -21,6 +21,7 @@ ROOMS = {
     "gguf": {"formats", "architectures", "tensors", "language", "io", "base"},
     "convert": {"gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
+    "generate": {"base"},
     "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 

@@ -8,6 +8,7 @@
 #include "mlxmill/inspect.h"   // IWYU pragma: export
 #include "mlxmill/progress.h"  // IWYU pragma: export
 #include "mlxmill/result.h"    // IWYU pragma: export
+#include "mlxmill/sampling.h"  // IWYU pragma: export
 #include "mlxmill/scheme.h"    // IWYU pragma: export
 #include "mlxmill/simd.h"      // IWYU pragma: export
 #include "mlxmill/verify.h"    // IWYU pragma: export

@@ -42,11 +42,10 @@ TEST(DeclarationParse, ChecksRules) {
   const auto rule = [](std::string_view text) {
     return parse_error(with_identity("[[rules]]\n" + std::string(text)));
   };
-  EXPECT_EQ(
-      rule("why = \"x\""),
-      "f.toml:3: a rule without a kind; expected one of add, concat, copy, decode, drop, "
-      "multiply, normalize, only, refuse, rename, residual_gate, reshape, split, squeeze, stack, "
-      "transpose");
+  EXPECT_EQ(rule("why = \"x\""),
+            "f.toml:3: a rule without a kind; expected one of add, concat, constant, copy, decode, "
+            "drop, fold, log_of_negative, multiply, normalize, only, refuse, rename, "
+            "residual_gate, reshape, split, squeeze, stack, transpose");
   EXPECT_EQ(rule("drop = \"a\"\nrename = \"b\""),
             "f.toml:3: a rule is both drop and rename; expected one kind");
   EXPECT_EQ(rule("drop = \"a\""), "f.toml:3: drop has no why; expected a reason people can read");

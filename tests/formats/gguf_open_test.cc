@@ -7,8 +7,8 @@
 #include "formats/gguf.h"
 #include "formats/gguf_files.h"
 #include "formats/json.h"
-#include "formats/python.h"
 #include "formats/test_files.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {

@@ -154,7 +154,7 @@ TEST(Import, NamesTheArchitecturesThatItKnows) {
   ASSERT_FALSE(model);
   EXPECT_EQ(model.error().code(), Code::kUnsupported);
   EXPECT_THAT(model.error().message(), HasSubstr("perceptron"));
-  EXPECT_THAT(model.error().message(), HasSubstr("gemma3, glm4"));
+  EXPECT_THAT(model.error().message(), HasSubstr("gemma4, glm4"));
   // The file of what they share is no architecture.
   ModelFile common("common");
   EXPECT_FALSE(common.llama_tensors(5).import());
@@ -304,13 +304,30 @@ TEST(Import, RefusesMoreKeysThanAModelHas) {
   EXPECT_THAT(model.error().message(), HasSubstr("more than 1024 keys"));
 }
 
-TEST(Import, RefusesFactorsOfWholeTensors) {
+TEST(Import, FoldsFactorsOfWholeTensors) {
   ModelFile file = llama();
-  file.tensor("blk.0.attn_q.scale", {1});
+  file.tensor("blk.0.ffn_up.scale", {1});
+  file.tensor("blk.0.ffn_up.input_scale", {1});
   const auto model = file.import();
-  ASSERT_FALSE(model);
-  EXPECT_THAT(model.error().message(), HasSubstr("blk.0.attn_q.scale"));
-  EXPECT_THAT(model.error().message(), HasSubstr("a factor of a whole NVFP4 tensor"));
+  ASSERT_TRUE(model) << model.error().message();
+  const auto* up = find(*model, "model.layers.0.mlp.up_proj.weight");
+  ASSERT_NE(up, nullptr);
+  EXPECT_THAT(tensors::describe(*up), HasSubstr("multiply by"));
+  EXPECT_EQ(find(*model, "blk.0.ffn_up.scale"), nullptr);
+  file.tensor("blk.0.other.scale", {1});
+  const auto lonely = file.import();
+  ASSERT_FALSE(lonely);
+  EXPECT_THAT(lonely.error().message(),
+              HasSubstr("tensor \"blk.0.other.scale\": there is no tensor "
+                        "\"blk.0.other.weight\" to multiply"));
+}
+
+TEST(Rope, FindsFrequenciesThatAreNotTurned) {
+  EXPECT_EQ(turned_frequencies(std::vector<float>{1, 1, 1e30f, 1e30f, 1e30f}), 2);
+  EXPECT_EQ(turned_frequencies(std::vector<float>{1e30f}), 0);
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1}));
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1e30f, 1}));
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{}));
 }
 
 TEST(Import, RefusesAFileWithoutAnEmbedding) {
