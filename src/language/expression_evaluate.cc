@@ -80,8 +80,13 @@ class Evaluator {
   }
 
  private:
+  Status spend(std::size_t steps) const {
+    if (environment_.spend(static_cast<std::int64_t>(steps))) return {};
+    return error("it takes too many steps to work out");
+  }
+
   Result<Operand> operand(std::size_t index) {
-    if (!environment_.spend(1)) return error("it takes too many steps to work out");
+    MLXMILL_TRY(spend(1));
     const Tree::Node& node = tree_.nodes[index];
     switch (node.op) {
       case Op::kLiteral:
@@ -174,9 +179,7 @@ class Evaluator {
     for (const std::size_t argument : node.operands) {
       MLXMILL_ASSIGN(const Operand operand, value(argument));
       const base::Array* array = operand.value().as_array();
-      if (array && !environment_.spend(static_cast<std::int64_t>(array->size() / 16))) {
-        return error("it takes too many steps to work out");
-      }
+      if (array) MLXMILL_TRY(spend(array->size() / 16));
       arguments.push_back(operand.value());
     }
     if (function == "has" || function == "any" || function == "shape_of") {
@@ -229,9 +232,7 @@ class Evaluator {
   Result<Operand> contains(const Tree::Node& node, const Value& a, const Value& b, bool yes) {
     bool found = false;
     if (const auto* array = b.as_array()) {
-      if (!environment_.spend(static_cast<std::int64_t>(array->size()))) {
-        return error("it takes too many steps to work out");
-      }
+      MLXMILL_TRY(spend(array->size()));
       found =
           std::any_of(array->begin(), array->end(), [&](const Value& v) { return equal(a, v); });
     } else if (b.as_string() && a.as_string()) {
