@@ -18,17 +18,6 @@ using base::Value;
 using Operand = Environment::Operand;
 using Tree = Expression::Tree;
 
-bool truth(const Value& value) {
-  if (value.is_null()) return false;
-  if (const bool* boolean = value.as_bool()) return *boolean;
-  if (const auto* integer = value.as_int()) return *integer != 0;
-  if (const double* number = value.as_float()) return *number != 0;
-  if (const auto* text = value.as_string()) return !text->empty();
-  if (const auto* array = value.as_array()) return !array->empty();
-  if (const auto* object = value.as_object()) return !object->empty();
-  return true;
-}
-
 /// Numbers compare across int and float, as Python's do; everything else by type and value.
 bool equal(const Value& a, const Value& b) {
   if (a.as_int() && b.as_float()) return static_cast<double>(*a.as_int()) == *b.as_float();

@@ -231,6 +231,17 @@ Called text_of(Arguments arguments) {
 
 }  // namespace
 
+bool truth(const Value& value) {
+  if (value.is_null()) return false;
+  if (const bool* boolean = value.as_bool()) return *boolean;
+  if (const auto* integer = value.as_int()) return *integer != 0;
+  if (const double* number = value.as_float()) return *number != 0;
+  if (const auto* text = value.as_string()) return !text->empty();
+  if (const auto* array = value.as_array()) return !array->empty();
+  if (const auto* object = value.as_object()) return !object->empty();
+  return true;
+}
+
 std::span<const Function> functions() { return kFunctions; }
 
 std::variant<base::Value, FunctionError> call_function(std::string_view name,
