@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::string_view kLogits = "logits";
 constexpr std::string_view kTokens = "tokens";
+// Another name for them.
+constexpr std::string_view kIds = "ids";
 
 // "news.logits" is logits of "news"; "logits" of "".
 std::optional<std::string> domain_of(std::string_view name, std::string_view suffix) {
@@ -124,6 +126,7 @@ Result<LogitsFile> LogitsFile::open(const std::filesystem::path& path) {
   for (const formats::StoredTensor& tensor : header.tensors) {
     if (const auto name = domain_of(tensor.name, kLogits)) all[*name].first = &tensor;
     if (const auto name = domain_of(tensor.name, kTokens)) all[*name].second = &tensor;
+    if (const auto name = domain_of(tensor.name, kIds)) all[*name].second = &tensor;
   }
   for (const auto& [name, pair] : all) {
     if (pair.first == nullptr || pair.second == nullptr) {

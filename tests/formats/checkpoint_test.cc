@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "formats/json.h"
-#include "formats/python.h"
 #include "formats/test_files.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {

@@ -7,8 +7,8 @@
 #include "formats/gguf.h"
 #include "formats/gguf_files.h"
 #include "formats/json.h"
-#include "formats/python.h"
 #include "formats/test_files.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {
@@ -73,6 +73,18 @@ TEST_F(GgufSplits, OpensSingleFiles) {
   EXPECT_EQ(model->tensors.size(), 1u);
   EXPECT_EQ(message(folder_ / "absent.gguf", Code::kNotFound),
             "DIR/absent.gguf: cannot open: No such file or directory");
+}
+
+TEST(GgufFiles, AreKnownByNameOrBeginning) {
+  const TempFolder folder;
+  const auto one = GgufFile().tensor("t", {32}, kQ4_0, 0).with_data(18);
+  EXPECT_TRUE(is_gguf_file(put(folder, "sha256-0123", one.bytes())));
+  EXPECT_TRUE(is_gguf_file(put(folder, "MODEL.GGUF", one.bytes())));
+  EXPECT_TRUE(is_gguf_file(put(folder, "empty.gguf", "")));  // The reader says what is wrong.
+  EXPECT_FALSE(is_gguf_file(put(folder, "other", "GGU")));
+  EXPECT_FALSE(is_gguf_file(put(folder, "text", "GGML and more")));
+  EXPECT_FALSE(is_gguf_file(folder.path()));
+  EXPECT_FALSE(is_gguf_file(folder / "absent"));
 }
 
 TEST_F(GgufSplits, RefusesOtherPartsAndNames) {

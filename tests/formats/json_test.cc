@@ -8,8 +8,8 @@
 #include <cstring>
 #include <limits>
 
-#include "formats/python.h"
 #include "formats/test_files.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "formats/front_matter.h"
-#include "formats/python.h"
 #include "formats/test_files.h"
 #include "formats/yaml_check.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {

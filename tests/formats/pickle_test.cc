@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "formats/pickle_opcodes.h"
-#include "formats/python.h"
 #include "formats/torch_bytes.h"
+#include "python.h"
 #include "temp_folder.h"
 
 namespace mlxmill::formats {

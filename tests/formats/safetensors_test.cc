@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "formats/python.h"
 #include "formats/test_files.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {

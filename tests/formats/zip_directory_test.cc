@@ -6,9 +6,9 @@
 
 #include <span>
 
-#include "formats/python.h"
 #include "formats/test_files.h"
 #include "formats/torch_bytes.h"
+#include "python.h"
 
 namespace mlxmill::formats {
 namespace {
