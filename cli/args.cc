@@ -80,6 +80,14 @@ CLI::Option* add_text(CLI::App* app, const std::string& names, std::optional<std
   });
 }
 
+CLI::Option* add_list(CLI::App* app, const std::string& names, std::vector<std::string>& values,
+                      const std::string& value_name, const std::string& help) {
+  CLI::Option* option = app->add_option(names, values, help)->type_name(value_name);
+  // A flag takes one word each time, so that what follows it can be a positional.
+  if (names[0] == '-') option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return option;
+}
+
 CLI::Option* add_choice(CLI::App* app, const std::string& names, std::optional<std::string>& value,
                         const std::vector<std::string>& choices, const std::string& help) {
   const auto take = [&value, choices](const std::string& text) {

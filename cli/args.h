@@ -27,6 +27,10 @@ std::string join_choices(const std::vector<std::string>& choices, std::string_vi
 CLI::Option* add_text(CLI::App* app, const std::string& names, std::optional<std::string>& value,
                       const std::string& value_name, const std::string& help);
 
+/// An option that may be given several times, or a positional of several words.
+CLI::Option* add_list(CLI::App* app, const std::string& names, std::vector<std::string>& values,
+                      const std::string& value_name, const std::string& help);
+
 /// An option that takes one of `choices`.
 CLI::Option* add_choice(CLI::App* app, const std::string& names, std::optional<std::string>& value,
                         const std::vector<std::string>& choices, const std::string& help);

@@ -25,6 +25,7 @@ struct Command {
 Command add_convert_command(CLI::App& root);
 Command add_inspect_command(CLI::App& root);
 Command add_verify_command(CLI::App& root);
+Command add_eval_command(CLI::App& root);
 Command add_recipe_command(CLI::App& root);
 Command add_logits_command(CLI::App& root);
 Command add_architectures_command(CLI::App& root);

@@ -79,6 +79,7 @@ Program::Program() : root_(kDescription, "mlxmill") {
   commands_.push_back(add_convert_command(root_));
   commands_.push_back(add_inspect_command(root_));
   commands_.push_back(add_verify_command(root_));
+  commands_.push_back(add_eval_command(root_));
   commands_.push_back(add_recipe_command(root_));
   commands_.push_back(add_logits_command(root_));
   commands_.push_back(add_architectures_command(root_));

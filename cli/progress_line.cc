@@ -67,7 +67,15 @@ std::string live_line(const Progress& progress, double rate, int width) {
   return line;
 }
 
-void ProgressLine::update(const Progress& progress) {
+void ProgressLine::update(const Progress& progress) { show(progress, ""); }
+
+void ProgressLine::update(std::string_view phase, std::string text) {
+  Progress progress;
+  progress.phase = phase;
+  show(progress, std::move(text));
+}
+
+void ProgressLine::show(const Progress& progress, std::string text) {
   const std::lock_guard lock(mutex_);
   if (style_ == ProgressStyle::kSilent) return;
   const Clock::time_point now = Clock::now();
@@ -77,6 +85,7 @@ void ProgressLine::update(const Progress& progress) {
   }
   last_ = progress;
   last_.phase = phase_;
+  text_ = std::move(text);
   const auto every =
       style_ == ProgressStyle::kLive ? Clock::duration(kRedrawEvery) : Clock::duration(kLineEvery);
   if (now - shown_ < every) return;
@@ -127,6 +136,10 @@ void ProgressLine::end_phase(Clock::time_point now, bool complete) {
 }
 
 void ProgressLine::print_line(Clock::time_point now) {
+  if (!text_.empty()) {
+    write_err(text_ + "\n");
+    return;
+  }
   const double bytes_per_second = rate(now);
   std::string line = fmt::format("{}: {}", printable(phase_), bytes_text(last_));
   if (bytes_per_second > 0) line += ", " + rate_text(bytes_per_second);
@@ -137,7 +150,10 @@ void ProgressLine::print_line(Clock::time_point now) {
 void ProgressLine::draw(Clock::time_point now) {
   // One write, so that nothing else lands inside the line: back to its start, the text, clear what
   // is left.
-  write_err("\r" + live_line(last_, rate(now), stderr_width()) + "\x1b[K");
+  const int width = stderr_width();
+  const std::string line = text_.empty() ? live_line(last_, rate(now), width)
+                                         : text_.substr(0, static_cast<std::size_t>(width - 1));
+  write_err("\r" + line + "\x1b[K");
   drawn_ = true;
 }
 

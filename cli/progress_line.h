@@ -35,6 +35,9 @@ class ProgressLine {
 
   void update(const Progress& progress);
 
+  /// The same for work that is not counted in bytes: the line is `text`.
+  void update(std::string_view phase, std::string text);
+
   /// Prints "kind: text" on a line of its own.
   void message(std::string_view kind, std::string_view text);
 
@@ -44,6 +47,7 @@ class ProgressLine {
  private:
   using Clock = std::chrono::steady_clock;
 
+  void show(const Progress& progress, std::string text);
   void start_phase(const Progress& progress, Clock::time_point now);
   void end_phase(Clock::time_point now, bool complete);
   void print_line(Clock::time_point now);
@@ -55,6 +59,7 @@ class ProgressLine {
   ProgressStyle style_;
   Progress last_;  // phase_ owns the text of last_.phase.
   std::string phase_;
+  std::string text_;  ///< The line where it was given; "" where it is made of last_.
   bool in_phase_ = false;
   bool drawn_ = false;
   std::uint64_t phase_begin_bytes_ = 0;

@@ -25,6 +25,9 @@ ROOMS = {
                 "base"},
     "runtime": {"convert", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
                 "kernels", "base"},
+    "evaluate": {"base"},
+    "measure": {"evaluate", "report", "convert", "vocabulary", "gguf", "sources", "streaming", "formats", "quantize",
+                "architectures", "tensors", "language", "io", "kernels", "base"},
     "generate": {"base"},
     "report": {"gguf", "vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
 }

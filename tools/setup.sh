@@ -53,6 +53,8 @@ debian_missing() {
   have clang++ || echo clang
   have clang-format || echo clang-format
   have git || echo git
+  # Reads the HTML report.
+  have chromium || echo chromium
   if [ "$(dpkg --print-architecture)" = amd64 ]; then
     have aarch64-linux-gnu-g++ || echo g++-aarch64-linux-gnu
     have qemu-aarch64 || echo qemu-user

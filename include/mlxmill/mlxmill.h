@@ -4,6 +4,7 @@
 #include "mlxmill/convert.h"    // IWYU pragma: export
 #include "mlxmill/dtype.h"      // IWYU pragma: export
 #include "mlxmill/error.h"      // IWYU pragma: export
+#include "mlxmill/evaluate.h"   // IWYU pragma: export
 #include "mlxmill/families.h"   // IWYU pragma: export
 #include "mlxmill/inspect.h"    // IWYU pragma: export
 #include "mlxmill/logits.h"     // IWYU pragma: export

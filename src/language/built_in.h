@@ -1,13 +1,10 @@
-// A file compiled into the program; cmake/Embed.cmake makes the tables of them.
+// Declarations and recipes compiled into the program.
 #pragma once
 
-#include <string_view>
+#include "base/built_in.h"
 
 namespace mlxmill::language {
 
-struct BuiltInFile {
-  std::string_view name;  ///< "llama.toml"
-  std::string_view text;
-};
+using base::BuiltInFile;
 
 }  // namespace mlxmill::language

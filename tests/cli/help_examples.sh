@@ -1,6 +1,6 @@
 # Every example of every help text works as printed, in the order printed.
 sample
-for command in convert inspect verify recipe logits architectures info completion; do mlxmill help "$command"; done > texts
+for command in convert inspect verify eval recipe logits architectures info completion; do mlxmill help "$command"; done > texts
 mlxmill help >> texts
 grep '^  mlxmill ' texts | sed 's/^  //' | awk '!seen[$0]++' > examples
 [ "$(wc -l < examples)" -ge 12 ]

@@ -138,8 +138,21 @@ SEEDS = {
 }
 
 
+def predictions_inputs():
+    """What predictions_fuzz takes as rows and as windows; files of predictions have checksums, which it does not guess."""
+    yield struct.pack("<12I", 2, 0, 0, 2, 3, 5, 6, 7, 1, 0, 1, 2) + struct.pack("<2I", 8, 9)
+    head = struct.pack("<d5i", 1.5, 0, 1, 2, 3, 4)
+    kept = b"".join(struct.pack("<if", i, -i) for i in (0, 1, 2, 7, 9))
+    yield head + struct.pack("<3d", 1.0, 0.25, -0.5) + kept
+    yield head + struct.pack("<20f", *range(20))
+    yield b"MLXMEVL1" + struct.pack("<Q", 2) + b"{}" + bytes(16)
+
+
 def seeds_of(name):
     """Pairs of a name and the bytes."""
+    if name == "predictions":
+        yield from ((f"made-{i}", content) for i, content in enumerate(predictions_inputs()))
+        return
     if name == "gguf":
         yield from ((f"made-{i}", content) for i, content in enumerate(gguf_inputs()))
         return
@@ -158,7 +171,7 @@ def seeds_of(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
-    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources", "tokenizer"]))
+    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources", "tokenizer", "predictions"]))
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()

@@ -1,0 +1,53 @@
+// What is evaluated: a model that runs, or logits that another engine wrote.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evaluate/logits_source.h"
+#include "evaluate/windows.h"
+#include "io/hash.h"
+#include "mlxmill/evaluate.h"
+#include "mlxmill/result.h"
+
+namespace mlxmill::measure {
+
+/// Windows and the names of the texts they are of.
+struct Cut {
+  std::vector<std::string> texts;
+  std::vector<evaluate::Window> windows;
+};
+
+/// What is known of a model beside its logits.
+struct EngineFacts {
+  std::string name;
+  std::uint64_t bytes = 0;
+  double bits_per_weight = 0;
+  double decode_per_second = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const EngineFacts& facts() const = 0;
+  virtual evaluate::LogitsSource& source() = 0;
+  /// The windows that the options ask for. Errors: those of texts, tokenizer and make_windows.
+  virtual Result<Cut> cut(const EvalOptions& options) = 0;
+  /// A token for people; "#ID" without a tokenizer.
+  virtual std::string token_text(std::int32_t id) const = 0;
+  /// Of everything its logits follow from.
+  virtual Result<io::Digest> digest() const = 0;
+};
+
+/// Opens a file of logits or a model folder. Errors: those of LogitsFile::open; kUnsupported for a
+/// folder in a build that runs no models.
+Result<std::unique_ptr<Engine>> open_engine(const std::filesystem::path& path,
+                                            const EvalOptions& options);
+
+/// Digest of files one after the other, names included. Errors: kIo.
+Result<io::Digest> digest_files(const std::vector<std::filesystem::path>& paths);
+
+}  // namespace mlxmill::measure
