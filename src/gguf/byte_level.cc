@@ -26,6 +26,14 @@ constexpr std::string_view kTekkenWords =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kGpt4oWords =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kBailingWords =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr std::string_view kSeedWords =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kExaoneMoeWords =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr std::string_view kKimiWords =
+    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 // In three steps: numbers, Chinese and Japanese, the rest.
 constexpr std::string_view kDeepseek3Words[] = {
     R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -40,6 +48,10 @@ enum class Split : std::uint8_t {
   kTekken,
   kGpt4o,
   kDeepseek3,
+  kBailing,
+  kSeed,
+  kExaoneMoe,
+  kKimi,
 };
 
 struct Known {
@@ -93,6 +105,16 @@ constexpr Known kKnown[] = {
     {"deepseek-v3", Split::kDeepseek3},
     {"hunyuan-dense", Split::kDeepseek3},
     {"joyai-llm", Split::kDeepseek3},
+    {"grok-2", Split::kQwen2},
+    {"exaone4", Split::kGpt2},
+    {"granite-docling", Split::kGpt2},
+    {"mellum2", Split::kGpt2Digits},
+    {"bailingmoe", Split::kBailing},
+    {"bailingmoe2", Split::kBailing},
+    {"llada-moe", Split::kBailing},
+    {"seed-coder", Split::kSeed},
+    {"exaone-moe", Split::kExaoneMoe},
+    {"kimi-k2", Split::kKimi},
 };
 
 /// Files of before tokenizer.ggml.pre: the architectures that had one tokenizer then.
@@ -156,6 +178,18 @@ Value pre_tokenizer(Split split, bool prefix) {
     case Split::kGpt4o:
       steps.emplace_back(split_by(kGpt4oWords));
       break;
+    case Split::kBailing:
+      steps.emplace_back(split_by(kBailingWords));
+      break;
+    case Split::kSeed:
+      steps.emplace_back(split_by(kSeedWords));
+      break;
+    case Split::kExaoneMoe:
+      steps.emplace_back(split_by(kExaoneMoeWords));
+      break;
+    case Split::kKimi:
+      steps.emplace_back(split_by(kKimiWords));
+      break;
     case Split::kDeepseek3:
       for (const std::string_view expression : kDeepseek3Words) {
         steps.emplace_back(split_by(expression));
@@ -166,7 +200,10 @@ Value pre_tokenizer(Split split, bool prefix) {
   return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
-Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeTokenizer& tokenizer) {
+}  // namespace
+
+Result<std::vector<Merge>> listed_merges(const Vocabulary& vocabulary,
+                                         const BpeTokenizer& tokenizer) {
   const TokenIndex index = index_of(tokenizer.tokens);
   std::vector<Merge> merges;
   merges.reserve(vocabulary.merges.size());
@@ -193,10 +230,8 @@ Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeToke
   return merges;
 }
 
-}  // namespace
-
 bool adds_bos_by_default(const Vocabulary& vocabulary) {
-  if (vocabulary.model == "llama") return true;
+  if (vocabulary.model == "llama" || vocabulary.model == "gemma4") return true;
   const Known* entry = known(vocabulary, "");
   return entry && entry->whole_words && entry->split == Split::kLlama3;
 }
@@ -218,7 +253,7 @@ Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
     result.added.push_back(static_cast<TokenId>(id));
     if (type != TokenType::kUserDefined) result.special.push_back(static_cast<TokenId>(id));
   }
-  MLXMILL_ASSIGN(result.merges, merges_of(vocabulary, result));
+  MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
   if (kind->pre == "qwen2" || kind->pre == "qwen35") result.normalizer = Object{{"type", "NFC"}};
   result.ignore_merges = kind->whole_words;
   result.pre_tokenizer = pre_tokenizer(kind->split, vocabulary.add_space_prefix.value_or(false));

@@ -156,7 +156,11 @@ Result<BpeTokenizer> sentence_piece_bpe(const Vocabulary& vocabulary,
     return Error(Code::kInvalidInput, "the unknown token has no text")
         .at("metadata \"tokenizer.ggml.unknown_token_id\"");
   }
-  result.merges = merges_of(vocabulary, result, orders_by_id(vocabulary, architecture));
+  if (vocabulary.model == "gemma4") {
+    MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
+  } else {
+    result.merges = merges_of(vocabulary, result, orders_by_id(vocabulary, architecture));
+  }
   result.fuse_unknown = true;
   result.byte_fallback = true;
   // What llama.cpp takes for granted where the file does not say.

@@ -59,8 +59,12 @@ base::Value template_processing(const Vocabulary& vocabulary, bool add_bos, bool
 Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
                                                    std::string_view architecture);
 
-/// SentencePiece ("llama") as BPE with merges that do the same. Errors: kInvalidInput without an
-/// unknown token.
+/// The file's own list of merges. Errors: kInvalidInput as byte_level_bpe.
+Result<std::vector<Merge>> listed_merges(const Vocabulary& vocabulary,
+                                         const BpeTokenizer& tokenizer);
+
+/// SentencePiece ("llama") as BPE with merges that do the same; Gemma 4's ("gemma4") has a list of
+/// them. Errors: kInvalidInput without an unknown token, or for the list as byte_level_bpe.
 Result<BpeTokenizer> sentence_piece_bpe(const Vocabulary& vocabulary,
                                         std::string_view architecture);
 
