@@ -46,7 +46,7 @@ struct Describe {
   }
   std::string operator()(const ZeroToBias& op) const { return fmt::format("bias {}", op.add); }
   std::string operator()(const DecodeGroups& op) const {
-    return fmt::format("groups {} {} {}", op.add, op.has_zeros, op.has_index);
+    return fmt::format("groups {} {} {} {}", op.add, op.has_zeros, op.has_index, op.group);
   }
   std::string operator()(const DecodeGgml& op) const {
     return fmt::format("ggml {}", base::ggml_type_info(op.type).name);

@@ -44,8 +44,8 @@ struct Normalize {
   double epsilon = 0;
 };
 
-/// Inputs: codes, scales and (affine) biases of an MLX scheme, optionally one F32 factor per slice
-/// of the first axis. The weights they stand for.
+/// Inputs: codes, scales and (affine) biases of an MLX scheme, optionally F32 factors [..., rows,
+/// 1] that the weights are multiplied by. The weights they stand for.
 struct DecodePacked {
   Scheme scheme;
   bool has_global_scale = false;
@@ -121,12 +121,13 @@ struct ZeroToBias {
 };
 
 /// Inputs: codes U8 [r, c], scales [r, g], then zero points U8 [r, g] if `has_zeros` and I32 [c] if
-/// `has_index`, which says the group of each column; without it groups are runs of c / g columns.
-/// (code - zero - add) * scale in float32, rounded once.
+/// `has_index`, which says the group of each column; without it groups are runs of `group` columns,
+/// the last one perhaps shorter; 0: of c / g. (code - zero - add) * scale in float32, rounded once.
 struct DecodeGroups {
   int add = 0;
   bool has_zeros = true;
   bool has_index = false;
+  std::int64_t group = 0;
 };
 
 /// Input: bytes [..., row bytes] of ggml blocks. Result: F32 [..., weights].
