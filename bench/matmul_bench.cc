@@ -155,7 +155,7 @@ void run(const Case& c, base::ThreadPool& pool, std::size_t memory, double bandw
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t memory = std::size_t{280} << 20;
+  const std::size_t memory = std::size_t(argc > 4 ? std::atoi(argv[4]) : 280) << 20;
   const int threads = argc > 1 ? std::atoi(argv[1]) : base::available_cores();
   if (argc > 2 && !kernels::set_matmul_engine(argv[2])) return 2;
   base::ThreadPool pool(threads);

@@ -1,4 +1,5 @@
-// Threads that stay: for work of microseconds that comes again at once, as the layers of a model do.
+// Threads that stay: for work of microseconds that comes again at once, as the layers of a model
+// do.
 #pragma once
 
 #include <atomic>

@@ -5,6 +5,7 @@
 
 #if MLXMILL_HAS_X86_BF16
 
+#include <bit>
 #include <cstring>
 
 #include "kernels/matmul_engine.h"
@@ -99,11 +100,15 @@ HWY_INLINE __m512 as_float(__m512i x) { return _mm512_castsi512_ps(x); }
 HWY_INLINE __m512 fp8_to_float(__m512i byte) {
   const __m512i magnitude = _mm512_and_si512(byte, _mm512_set1_epi32(0x7F));
   const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(byte, _mm512_set1_epi32(0x80)), 24);
-  // In F32 the same fields stand 2^120 too low; subnormals come right with the product.
-  const __m512 value =
-      _mm512_mul_ps(as_float(_mm512_slli_epi32(magnitude, 20)), _mm512_set1_ps(0x1p120f));
+  // In F32 the same fields stand 2^120 too low. Subnormals are counted in units of 2^-9: F32
+  // subnormals would cost an assist each.
+  const __m512i normal =
+      _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20), _mm512_set1_epi32(120 << 23));
+  const __m512 subnormal = _mm512_mul_ps(_mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-9f));
+  const __mmask16 low = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
+  const __m512i value = _mm512_mask_mov_epi32(normal, low, _mm512_castps_si512(subnormal));
   const __mmask16 nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F));
-  const __m512i bits = _mm512_or_si512(_mm512_castps_si512(value), sign);
+  const __m512i bits = _mm512_or_si512(value, sign);
   return as_float(_mm512_mask_set1_epi32(bits, nan, 0x7FC00000));
 }
 
@@ -113,34 +118,54 @@ HWY_INLINE __m512 e8m0_to_float(__m512i byte) {
   return as_float(_mm512_mask_set1_epi32(_mm512_slli_epi32(byte, 23), zero, 0x00400000));
 }
 
-/// Sixteen (or the `mask`ed) parameters of a row as F32; the others are 0.
-HWY_INLINE __m512 load_parameters(const MatrixView& w, const std::uint8_t* from, __mmask16 mask) {
-  if (!is_affine(w)) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, from));
-    const __m512 x =
-        w.scheme->mode == Mode::kNvfp4 ? fp8_to_float(bytes) : e8m0_to_float(bytes);
-    return _mm512_maskz_mov_ps(mask, x);
+/// What the parameters of a weight are, found out once.
+struct Parameters {
+  explicit Parameters(const MatrixView& w)
+      : affine(is_affine(w)),
+        e4m3(w.scheme && w.scheme->mode == Mode::kNvfp4),
+        type(w.type),
+        element_bytes(affine ? dtype_bytes(w.type) : 1),
+        groups(groups_of(w)),
+        group_shift(static_cast<unsigned>(std::countr_zero(group_of(w)))),
+        factor(w.factor) {}
+
+  /// Where those of row n start.
+  const std::uint8_t* row(const void* at, std::size_t n) const {
+    return static_cast<const std::uint8_t*>(at) + n * groups * element_bytes;
   }
-  if (w.type == DType::kF32) return _mm512_maskz_loadu_ps(mask, from);
+
+  bool affine;
+  bool e4m3;
+  DType type;
+  std::size_t element_bytes;
+  std::size_t groups;
+  unsigned group_shift;  // Groups count a power of two of weights.
+  float factor;
+};
+
+/// Sixteen parameters of a row from group g on, times the weight's factor; 0 behind the last.
+HWY_INLINE __m512 load_parameters(const Parameters& p, const std::uint8_t* row, std::size_t g) {
+  const __mmask16 mask = first_lanes(p.groups - g);
+  const __m512 factor = _mm512_set1_ps(p.factor);
+  const std::uint8_t* from = row + g * p.element_bytes;
+  if (!p.affine) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, from));
+    const __m512 x = p.e4m3 ? fp8_to_float(bytes) : e8m0_to_float(bytes);
+    return _mm512_maskz_mul_ps(mask, x, factor);
+  }
+  if (p.type == DType::kF32) return _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, from), factor);
   const __m256i halves = _mm256_maskz_loadu_epi16(mask, from);
-  if (w.type == DType::kF16) return _mm512_cvtph_ps(halves);
-  return as_float(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  if (p.type == DType::kF16) return _mm512_mul_ps(_mm512_cvtph_ps(halves), factor);
+  return _mm512_mul_ps(as_float(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)), factor);
 }
 
 /// Room for the parameters of a row: vectors of 16 may be loaded from any of them on.
 inline std::size_t parameter_room(const MatrixView& w) { return round_up(groups_of(w), 16) + 16; }
 
-/// The scales (or biases) of row n times the weight's factor, then zeros up to parameter_room.
-HWY_INLINE void decode_parameters(const MatrixView& w, const void* at, std::size_t n, float* to) {
-  const std::size_t groups = groups_of(w);
-  const std::size_t bytes = is_affine(w) ? dtype_bytes(w.type) : 1;
-  const std::uint8_t* from = parameter_row(w, at, n);
-  const __m512 factor = _mm512_set1_ps(w.factor);
+/// The scales (or biases) of a row, then zeros up to parameter_room.
+HWY_INLINE void decode_parameters(const Parameters& p, const std::uint8_t* row, float* to) {
   std::size_t g = 0;
-  for (; g < groups; g += 16) {
-    const __m512 x = load_parameters(w, from + g * bytes, first_lanes(groups - g));
-    _mm512_store_ps(to + g, _mm512_mul_ps(x, factor));
-  }
+  for (; g < p.groups; g += 16) _mm512_store_ps(to + g, load_parameters(p, row, g));
   _mm512_store_ps(to + g, _mm512_setzero_ps());
 }
 
@@ -166,8 +191,7 @@ inline constexpr Spread kSpread = make_spread<kBits>();
 /// 64 codes of kBits, one a byte, in order; the bits above them are the next codes'.
 template <int kBits>
 HWY_INLINE __m512i spread_codes(__m512i stream) {
-  const __m512i lanes =
-      _mm512_permutexvar_epi8(_mm512_load_si512(kSpread<kBits>.bytes), stream);
+  const __m512i lanes = _mm512_permutexvar_epi8(_mm512_load_si512(kSpread<kBits>.bytes), stream);
   return _mm512_multishift_epi64_epi8(_mm512_load_si512(kSpread<kBits>.bits), lanes);
 }
 

@@ -69,22 +69,23 @@ void decode_row(const MatrixView& w, std::size_t n, std::size_t first, std::size
     }
   } else {
     constexpr std::size_t kBits = static_cast<std::size_t>(bits_of_layout(kLayout));
-    const std::size_t group = group_of(w);
+    const Parameters p(w);
+    const unsigned group = p.group_shift;
     float* scales = parameters;
     float* biases = parameters + parameter_room(w);
-    decode_parameters(w, w.scales, n, scales);
-    if (is_affine(w)) {
-      decode_parameters(w, w.biases, n, biases);
+    decode_parameters(p, p.row(w.scales, n), scales);
+    if (p.affine) {
+      decode_parameters(p, p.row(w.biases, n), biases);
     } else {
       std::memset(biases, 0, parameter_room(w) * 4);
     }
     for (std::size_t k = first; k < last; k += 64) {
       const std::size_t at = std::min(bytes, k * kBits / 8);
       const __m512i codes = load_codes<kLayout>(from + at, bytes - at);
-      const std::size_t g0 = k / group;
-      const std::size_t g1 = (k + 16) / group;
-      const std::size_t g2 = (k + 32) / group;
-      const std::size_t g3 = (k + 48) / group;
+      const std::size_t g0 = k >> group;
+      const std::size_t g1 = (k + 16) >> group;
+      const std::size_t g2 = (k + 32) >> group;
+      const std::size_t g3 = (k + 48) >> group;
       store_bf16_pair(
           place(k - first),
           decode16<kLayout>(_mm512_castsi512_si128(codes), scales[g0], biases[g0]),

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 
+#include "kernels/active_target.h"
 #include "kernels/matmul_engine.h"
 
 namespace mlxmill::kernels {
@@ -32,8 +33,12 @@ std::atomic<const MatmulEngine*>& latest() {
   return engine;
 }
 
-/// Whether the SIMD target in force reaches the engines that go beyond Highway's targets.
-bool best_target_in_force() { return (hwy::SupportedTargets() & HWY_AVX3) != 0; }
+/// Whether the SIMD target in force reaches the engines that go beyond Highway's targets. (Asking
+/// Highway would ask the processor, which costs microseconds on a virtual machine.)
+bool best_target_in_force() {
+  const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
+  return only == 0 || only == HWY_AVX3;
+}
 
 const MatmulEngine& engine_for(const Product& product) {
   std::size_t count = 0;
@@ -67,11 +72,11 @@ class Scratch {
 struct Work {
   const Product* product;
   const MatmulEngine* engine;
-  std::size_t prepared_at;   // Offset of its prepared x.
-  bool prepares;             // False: the one before did.
-  std::size_t task_rows;     // Rows of the weight in a task.
-  std::size_t first_task;    // Number of its first task.
-  std::size_t first_panel;   // Number of its first panel to prepare.
+  std::size_t prepared_at;  // Offset of its prepared x.
+  bool prepares;            // False: the one before did.
+  std::size_t task_rows;    // Rows of the weight in a task.
+  std::size_t first_task;   // Number of its first task.
+  std::size_t first_panel;  // Number of its first panel to prepare.
 };
 
 bool same_preparation(const Work& a, const Work& b) {
@@ -113,7 +118,7 @@ void plan_into(std::span<const Product> products, Plan& plan) {
 }
 
 /// The work that task (or panel) `index` belongs to.
-const Work& work_of(const Plan& plan, std::size_t index, std::size_t Work::* first) {
+const Work& work_of(const Plan& plan, std::size_t index, std::size_t Work::*first) {
   std::size_t low = 0;
   std::size_t high = plan.works.size();
   while (high - low > 1) {

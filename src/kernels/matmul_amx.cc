@@ -1,8 +1,8 @@
 // Products of many rows with AMX tiles: BF16 products, F32 sums.
 //
 // Weights take the place of the left matrix, whose tiles hold plain rows; x takes that of the right
-// one, whose tiles hold pairs of rows, and is laid out so once. A task decodes 64 rows of weights, a
-// stretch of columns at a time that stays in the second-level cache, and meets all of x with it.
+// one, whose tiles hold pairs of rows, and is laid out so once. A task decodes 64 rows of weights,
+// a stretch of columns at a time that stays in the second-level cache, and meets all of x with it.
 #include "kernels/matmul_engine.h"
 #include "kernels/x86_bf16.h"
 
@@ -85,8 +85,8 @@ void decode_tiles(const MatrixView& w, std::size_t first, std::size_t last, std:
   avx512::with_layout(avx512::layout_of(w), [&]<avx512::Layout kLayout>() MLXMILL_X86_BF16_ATTR {
     for (std::size_t n = first; n < end; ++n) {
       const std::size_t tile = (n - first) / kTileRows;
-      std::uint8_t* to = tiles + tile / 2 * pair_bytes + tile % 2 * kTileBytes +
-                         (n - first) % kTileRows * 64;
+      std::uint8_t* to =
+          tiles + tile / 2 * pair_bytes + tile % 2 * kTileBytes + (n - first) % kTileRows * 64;
       const auto place = [to](std::size_t k) { return to + k / kTileCols * 2 * kTileBytes; };
       if (n < last) {
         avx512::decode_row<kLayout>(w, n, k0, k1, parameters, place);
@@ -97,7 +97,8 @@ void decode_tiles(const MatrixView& w, std::size_t first, std::size_t last, std:
   });
 }
 
-/// Adds to sums (tiles [2][kPanels], or sets them where `start`) what `steps` times 32 columns give.
+/// Adds to sums (tiles [2][kPanels], or sets them where `start`) what `steps` times 32 columns
+/// give.
 template <int kPanels>
 HWY_INLINE void multiply_tiles(const std::uint8_t* weights, const std::uint8_t* x0,
                                const std::uint8_t* x1, std::size_t steps, bool start,
@@ -160,8 +161,7 @@ void meet_x(const Product& p, const std::uint8_t* prepared, const std::uint8_t* 
   const std::size_t steps = (k1 - k0) / kTileCols;
   const std::size_t panels = panels_of(p);
   for (std::size_t panel = 0; panel < panels; panel += 2) {
-    const std::uint8_t* x0 =
-        prepared + panel * panel_bytes(p.weight) + k0 / kTileCols * kTileBytes;
+    const std::uint8_t* x0 = prepared + panel * panel_bytes(p.weight) + k0 / kTileCols * kTileBytes;
     const std::uint8_t* x1 = x0 + panel_bytes(p.weight);
     for (std::size_t pair = 0; pair < pairs; ++pair) {
       const std::uint8_t* weights = tiles + pair * steps * 2 * kTileBytes;
@@ -210,9 +210,7 @@ std::size_t scratch_bytes(const Product& p) {
          round_up(panels_of(p), 2) * kTaskTiles * kTileBytes;
 }
 
-bool takes(const Product& p) {
-  return p.count > kVectorRows && avx512_bf16_engine().takes(p);
-}
+bool takes(const Product& p) { return p.count > kVectorRows && avx512_bf16_engine().takes(p); }
 
 std::size_t task_rows(const Product& /*p*/) { return kTaskRows; }
 
@@ -220,9 +218,9 @@ std::size_t task_rows(const Product& /*p*/) { return kTaskRows; }
 }  // namespace amx
 
 const MatmulEngine& amx_bf16_engine() {
-  static const MatmulEngine engine{
-      "amx-bf16",   x86_has_amx_bf16,   amx::takes,     amx::prepared_bytes,
-      amx::prepare, amx::scratch_bytes, amx::task_rows, amx::compute};
+  static const MatmulEngine engine{"amx-bf16",          x86_has_amx_bf16, amx::takes,
+                                   amx::prepared_bytes, amx::prepare,     amx::scratch_bytes,
+                                   amx::task_rows,      amx::compute};
   return engine;
 }
 

@@ -11,32 +11,9 @@
 #include <cstring>
 
 #include "kernels/active_target.h"
-#include "kernels/codes-inl.h"
-#include "kernels/floats-inl.h"
+#include "kernels/float_rows-inl.h"
 #include "kernels/matmul_engine.h"
-#include "kernels/ref/block_float.h"
 #include "kernels/ref/matmul.h"
-
-#ifndef MLXMILL_MATMUL_HIGHWAY_ONCE
-#define MLXMILL_MATMUL_HIGHWAY_ONCE
-namespace mlxmill::kernels {
-namespace {
-
-// Rows of weights decoded at a time, and bytes of scratch for unpacked codes: a block and a vector.
-constexpr std::size_t kFloatBatchRows = 16;
-constexpr std::size_t kFloatCodesRoom = 4096 + 64;
-
-// Rows of F32 are padded with zeros to whole vectors on every target.
-inline std::size_t padded(std::size_t cols) { return round_up(cols, 16); }
-
-// A prepared row: x, then its sums by group.
-inline std::size_t row_floats(const MatrixView& w) {
-  return padded(w.cols) + (is_affine(w) ? padded(groups_of(w)) : 0);
-}
-
-}  // namespace
-}  // namespace mlxmill::kernels
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace mlxmill::kernels {
@@ -44,129 +21,6 @@ namespace HWY_NAMESPACE {
 namespace {
 
 #if MLXMILL_TARGET_HAS_VECTORS
-
-/// n elements of `type` to F32, then zeros up to a multiple of 16.
-template <DType kType>
-HWY_INLINE void widen_typed(const std::uint8_t* from, std::size_t n, float* to) {
-  std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    hn::StoreU(load_floats<kType>(from + i * kBytes<kType>), FloatTag(), to + i);
-  }
-  for (; i < n; ++i) to[i] = ref::load(kType, from, i);
-  for (; i < padded(n); ++i) to[i] = 0.0f;
-}
-
-HWY_NOINLINE void widen(DType type, const std::uint8_t* from, std::size_t n, float* to) {
-  switch (type) {
-    case DType::kF16:
-      return widen_typed<DType::kF16>(from, n, to);
-    case DType::kBF16:
-      return widen_typed<DType::kBF16>(from, n, to);
-    default:
-      return widen_typed<DType::kF32>(from, n, to);
-  }
-}
-
-/// The scales or biases of row n, times the weight's factor.
-void decode_parameters(const MatrixView& w, const void* at, std::size_t n, float* to) {
-  const std::uint8_t* from = parameter_row(w, at, n);
-  const std::size_t groups = groups_of(w);
-  if (is_affine(w)) {
-    widen(w.type, from, groups, to);
-  } else {
-    for (std::size_t g = 0; g < groups; ++g) {
-      to[g] = ref::block_scale_value(w.scheme->mode, DType::kF32, from[g]);
-    }
-  }
-  if (w.factor == 1.0f) return;
-  for (std::size_t g = 0; g < groups; ++g) to[g] *= w.factor;
-}
-
-// What the bytes of unpacked codes stand for.
-enum class Code { kInteger, kFp4, kFp8 };
-
-Code code_kind(const MatrixView& w) {
-  if (w.scheme->mode == Mode::kAffine) return Code::kInteger;
-  return w.scheme->mode == Mode::kMxfp8 ? Code::kFp8 : Code::kFp4;
-}
-
-/// Codes of a row as bytes, in blocks of kBlockCodes; `buffer` holds kFloatCodesRoom.
-template <int kBits>
-HWY_INLINE const std::uint8_t* block_of_codes(const std::uint8_t* row, std::size_t first,
-                                              std::size_t n, std::uint8_t* buffer) {
-  const std::uint8_t* from = row + first / 8 * kBits;
-  if constexpr (kBits == 8) return from;
-  if constexpr (kBits == 4) {
-    // Interleaving works within 128 bits, so that is how much is taken.
-    const hn::CappedTag<std::uint8_t, 16> d;
-    const auto low = hn::Set(d, 15);
-    std::size_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-      const auto v = hn::LoadU(d, from + i / 2);
-      const hn::Repartition<std::uint16_t, decltype(d)> words;
-      const auto a = hn::And(v, low);
-      const auto b = hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(words, v))), low);
-      hn::Store(hn::InterleaveLower(d, a, b), d, buffer + i);
-      hn::Store(hn::InterleaveUpper(d, a, b), d, buffer + i + 16);
-    }
-    for (; i < n; i += 2) {
-      buffer[i] = from[i / 2] & 15;
-      buffer[i + 1] = from[i / 2] >> 4;
-    }
-  } else {
-    unpack_codes<kBits>(from, n, buffer);
-  }
-  return buffer;
-}
-
-/// kLanes codes as the numbers they stand for; those of FP4 are doubled, to be integers.
-template <Code kCode>
-HWY_INLINE Floats code_values(const std::uint8_t* codes) {
-  const auto bytes = hn::LoadU(ByteTag(), codes);
-  if constexpr (kCode == Code::kInteger) {
-    return hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
-  } else if constexpr (kCode == Code::kFp4) {
-    // 0, 1, 2, 3, 4, 6, 8, 12: above 3, the last bit is half of the power before it.
-    const Bits code = hn::PromoteTo(BitsTag(), bytes);
-    const Bits magnitude = hn::And(code, set_bits(7));
-    // As a float with two exponent bits and one of fraction; subnormals come right with the
-    // product.
-    const Floats value = hn::Mul(float_of(hn::ShiftLeft<22>(magnitude)), set_float(0x1p127f));
-    const Bits sign = hn::ShiftLeft<28>(hn::Xor(code, magnitude));
-    return float_of(hn::Or(bits_of(value), sign));
-  } else {
-    const Bits code = hn::PromoteTo(BitsTag(), bytes);
-    const Bits magnitude = hn::And(code, set_bits(0x7F));
-    const Floats value = hn::Mul(float_of(hn::ShiftLeft<20>(magnitude)), set_float(0x1p120f));
-    const Bits sign = hn::ShiftLeft<24>(hn::Xor(code, magnitude));
-    const Bits both = hn::Or(bits_of(value), sign);
-    return float_of(hn::IfThenElse(hn::Eq(magnitude, set_bits(0x7F)),
-                                   set_bits(ref::kQuietNanF32), both));
-  }
-}
-template <Code kCode>
-inline constexpr float kUnit = kCode == Code::kFp4 ? 0.5f : 1.0f;
-
-/// Calls f<bits, code>() for a quantized weight.
-template <class F>
-HWY_INLINE void with_codes(const MatrixView& w, const F& f) {
-  if (code_kind(w) == Code::kFp4) return f.template operator()<4, Code::kFp4>();
-  if (code_kind(w) == Code::kFp8) return f.template operator()<8, Code::kFp8>();
-  switch (w.scheme->bits) {
-    case 2:
-      return f.template operator()<2, Code::kInteger>();
-    case 3:
-      return f.template operator()<3, Code::kInteger>();
-    case 4:
-      return f.template operator()<4, Code::kInteger>();
-    case 5:
-      return f.template operator()<5, Code::kInteger>();
-    case 6:
-      return f.template operator()<6, Code::kInteger>();
-    default:
-      return f.template operator()<8, Code::kInteger>();
-  }
-}
 
 /// Sums over one row of codes for kM rows of x.
 template <int kBits, Code kCode, std::size_t kM>
@@ -176,7 +30,7 @@ HWY_INLINE void meet_row(const MatrixView& w, std::size_t n, const float* const 
   const std::uint8_t* row = weight_row(w, n);
   for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
     const std::size_t now = std::min(kBlockCodes, w.cols - first);
-    const std::uint8_t* codes = block_of_codes<kBits>(row, first, now, buffer);
+    const std::uint8_t* codes = block_of_codes<kBits, kCode>(row, first, now, buffer);
     for (std::size_t i = 0; i < now; i += group) {
       Floats dot[kM];
       for (std::size_t m = 0; m < kM; ++m) dot[m] = hn::Zero(FloatTag());
@@ -249,7 +103,8 @@ void decode_row(const MatrixView& w, std::size_t n, float* scratch, float* to) {
   with_codes(w, [&]<int kBits, Code kCode>() HWY_ATTR {
     for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
       const std::size_t now = std::min(kBlockCodes, w.cols - first);
-      const std::uint8_t* codes = block_of_codes<kBits>(weight_row(w, n), first, now, buffer);
+      const std::uint8_t* codes =
+          block_of_codes<kBits, kCode>(weight_row(w, n), first, now, buffer);
       for (std::size_t i = 0; i < now; i += kLanes) {
         const std::size_t g = (first + i) / group;
         const Floats scale = set_float(scales[g] * kUnit<kCode>);
@@ -294,8 +149,8 @@ void batch_columns(const Product& p, const float* prepared, const float* w, std:
   for (; i < p.count; ++i) batch_tile<1, kN>(p, prepared + i * stride, i, w, n);
 }
 
-/// Decodes up to kFloatBatchRows rows of weights and meets all of x with them. Targets with 16 registers
-/// take fewer at a time.
+/// Decodes up to kFloatBatchRows rows of weights and meets all of x with them. Targets with 16
+/// registers take fewer at a time.
 void batch_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last,
                 float* scratch) {
   constexpr std::size_t kN = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 2 : 4;

@@ -49,8 +49,7 @@ bool find_amx_bf16() {
   // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: Documentation/arch/x86/xstate.rst.
   constexpr long kRequest = 0x1023, kTileData = 18;
   return find_avx512_bf16() && (saved_state() & kState) == kState &&
-         all(cpuid(7, 0).edx, kBf16 | kTile) &&
-         syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+         all(cpuid(7, 0).edx, kBf16 | kTile) && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 }
 
 }  // namespace

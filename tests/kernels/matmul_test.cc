@@ -54,8 +54,7 @@ Weight make_weight(std::optional<Scheme> scheme, DType type, std::size_t rows, s
 /// decoding to BF16 where many rows meet BF16 weights.
 double allowed(const Product& p, const std::string& engine) {
   const bool decodes_to_bf16 = engine != "highway" && p.count > 4;
-  return 0x1p-22 * std::sqrt(static_cast<double>(p.weight.cols)) +
-         (decodes_to_bf16 ? 0x1p-9 : 0.0);
+  return 0x1p-22 * std::sqrt(static_cast<double>(p.weight.cols)) + (decodes_to_bf16 ? 0x1p-9 : 0.0);
 }
 
 /// The half unit that rounding to the type of y costs.
@@ -76,8 +75,7 @@ void expect_right(Product p, std::size_t y_offset = 0) {
     for (std::size_t n = 0; n < p.weight.rows; ++n) {
       const ref::Output want = ref::output(p, i, n);
       const double got = ref::load(p.type, y.data(), row * p.y_stride + n);
-      const double limit =
-          want.magnitude * allowed(p, engine) + rounding(p.type, want.value);
+      const double limit = want.magnitude * allowed(p, engine) + rounding(p.type, want.value);
       ASSERT_LE(std::fabs(got - want.value), limit)
           << engine << " row " << i << " output " << n << " got " << got << " want " << want.value;
     }
@@ -97,10 +95,10 @@ Product product_of(const Weight& w, DType type, const ExactBuffer& x, std::size_
 
 void expect_right(std::optional<Scheme> scheme, DType weight_type, DType type, std::size_t rows,
                   std::size_t cols, std::size_t count, std::size_t offset = 0) {
-  SCOPED_TRACE((scheme ? name_of(*scheme, weight_type)
-                       : "plain " + std::string(dtype_name(weight_type))) +
-               " x " + std::string(dtype_name(type)) + " [" + std::to_string(count) + ", " +
-               std::to_string(cols) + "] rows " + std::to_string(rows));
+  SCOPED_TRACE(
+      (scheme ? name_of(*scheme, weight_type) : "plain " + std::string(dtype_name(weight_type))) +
+      " x " + std::string(dtype_name(type)) + " [" + std::to_string(count) + ", " +
+      std::to_string(cols) + "] rows " + std::to_string(rows));
   std::mt19937 random(static_cast<unsigned>(rows * 31 + cols * 7 + count));
   const Weight w = make_weight(scheme, weight_type, rows, cols, offset, random);
   const ExactBuffer x = random_floats(type, count * cols, offset, random);
@@ -279,8 +277,8 @@ TEST_P(MatmulEngines, GivesTheSameBytesOnAnyNumberOfThreads) {
 TEST_P(MatmulEngines, KeepsWhatIsNotFiniteInItsRow) {
   std::mt19937 random(10);
   for (const std::size_t count : {3u, 6u}) {
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       Weight w = make_weight(Scheme{}, DType::kBF16, 10, 128, 0, random);
       ExactBuffer x = random_floats(DType::kBF16, count * 128, 0, random);
       ref::store(DType::kBF16, bad, x.data(), 128 + 5);
