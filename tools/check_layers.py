@@ -23,13 +23,13 @@ ROOMS = {
     "gguf": {"vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
     "convert": {"gguf", "vocabulary", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
+    "runtime": {"convert", "vocabulary", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
+                "kernels", "base"},
     "evaluate": {"base"},
     "measure": {"evaluate", "runtime", "tokenize", "report", "convert", "vocabulary", "gguf", "sources", "streaming", "formats",
                 "quantize", "architectures", "tensors", "language", "io", "kernels", "base"},
-    "runtime": {"convert", "vocabulary", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
-                "kernels", "base"},
     "generate": {"base"},
-    "report": {"gguf", "vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
+    "report": {"gguf", "vocabulary", "sources", "kernels", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 
 # Who may include a library. Each is kept behind one seam, so that replacing it touches one room.

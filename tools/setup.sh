@@ -127,6 +127,20 @@ set_up_macos() {
   fi
 }
 
+# --- The crates of the tokenizer ---
+
+# Once: the build itself then needs no network.
+fetch_crates() {
+  if ! have cargo; then
+    say "cargo is missing: build with -DMLXMILL_WITH_RUNTIME=OFF, or install Rust 1.85 or newer"
+    return 0
+  fi
+  local manifest=src/tokenize/rust/Cargo.toml
+  if cargo fetch --locked --offline --quiet --manifest-path "$manifest" 2>/dev/null; then return 0; fi
+  say "fetching the crates of the tokenizer"
+  cargo fetch --locked --quiet --manifest-path "$manifest" </dev/null
+}
+
 # --- libmlx, and the oracle ---
 
 # set_up_python FOLDER REQUIREMENTS: a Python environment that holds exactly these.
@@ -149,21 +163,6 @@ set_up_mlx() {
   grep -E '^mlx(\[cpu\])?==' tests/parity/requirements.txt >build/mlx-requirements.txt
   set_up_python build/mlx build/mlx-requirements.txt
 }
-# --- The crates of the tokenizer ---
-
-# Once: the build itself then needs no network.
-fetch_crates() {
-  if ! have cargo; then
-    say "cargo is missing: build with -DMLXMILL_WITH_RUNTIME=OFF, or install Rust 1.85 or newer"
-    return 0
-  fi
-  local manifest=src/tokenize/rust/Cargo.toml
-  if cargo fetch --locked --offline --quiet --manifest-path "$manifest" 2>/dev/null; then return 0; fi
-  say "fetching the crates of the tokenizer"
-  cargo fetch --locked --quiet --manifest-path "$manifest" </dev/null
-}
-
-# --- The oracle ---
 
 set_up_oracle() {
   say "the mlx-lm oracle: build/venv"
@@ -175,14 +174,12 @@ case "$(uname -s)" in
     if have dpkg-query && have apt-get; then
       set_up_debian
     else
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash and OpenBLAS"
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash and Rust"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS, Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;
   Darwin) set_up_macos ;;
   *) say "$(uname -s) is not supported"; exit 1 ;;
 esac
-if [ "$tests" = yes ]; then set_up_oracle; else set_up_mlx; fi
 fetch_crates
-if [ "$tests" = yes ]; then set_up_oracle; fi
+if [ "$tests" = yes ]; then set_up_oracle; else set_up_mlx; fi

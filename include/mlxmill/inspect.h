@@ -17,7 +17,8 @@ struct InspectedTensor {
   std::vector<std::int64_t> shape;
   std::string file;
   std::uint64_t bytes = 0;
-  std::string coding;  ///< For a quantized weight "affine 4-bit, groups of 64"; else empty.
+  /// For a quantized weight "affine 4-bit, groups of 64", "gptq 4-bit, groups of 128"; else empty.
+  std::string coding;
 };
 
 /// Share of a model that is stored one way.

@@ -95,7 +95,8 @@ Result<Choice> Catalogue::choose(const base::Value& config, std::span<const Tens
   Result<Declaration> found = find(config);
   if (found) {
     MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors, exact_norms));
-    return Choice{*std::move(found), std::move(layout), {}};
+    std::vector<std::string> warnings = std::move(layout.warnings);
+    return Choice{*std::move(found), std::move(layout), std::move(warnings)};
   }
   if (found.error().code() != Code::kUnknownModel) return std::move(found).error();
   std::vector<std::pair<std::int64_t, const Declaration*>> candidates;

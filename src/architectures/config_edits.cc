@@ -1,4 +1,4 @@
-// The output's config.json as [config] has it.
+// config.json as [fill] completes it, and the output's as [config] has it.
 #include "architectures/declaration.h"
 #include "architectures/layout.h"
 #include "architectures/program.h"
@@ -22,7 +22,38 @@ base::Value edited(base::Value object, std::span<const std::string> path,
   return object;
 }
 
+bool is_there(const base::Value& config, std::span<const std::string> path) {
+  const base::Value* at = &config;
+  for (const std::string& key : path) {
+    at = at->as_object() ? at->find(key) : nullptr;
+    if (!at) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+Result<FilledConfig> fill_config(const detail::Program& program, const base::Value& config,
+                                 const TensorTable& tensors) {
+  FilledConfig result{config, {}};
+  for (const detail::ConfigRule& rule : program.fill) {
+    const Scope scope(program, result.config, tensors);
+    if (rule.when) {
+      MLXMILL_ASSIGN(const bool applies, rule.when->condition(scope));
+      if (!applies) continue;
+    } else if (is_there(result.config, rule.path)) {
+      continue;
+    }
+    ConfigEdit edit{rule.path, std::nullopt};
+    if (rule.value) {
+      MLXMILL_ASSIGN(edit.value, rule.value->evaluate(scope));
+      if (!rule.when && edit.value->is_null()) continue;
+    }
+    result.config = edited(std::move(result.config), edit.path, edit.value);
+    result.edits.push_back(std::move(edit));
+  }
+  return result;
+}
 
 Result<std::vector<ConfigEdit>> config_edits(const detail::Program& program, const Scope& scope) {
   std::vector<ConfigEdit> result;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "architectures/forward/parse.h"
 #include "architectures/language.h"
 #include "architectures/layout.h"
@@ -36,6 +38,29 @@ Result<int> count_layers(const detail::Program& program, const Scope& scope) {
   return error_at(program.file_name, program.layers->line(),
                   fmt::format("{} is {}; expected a number of layers", program.layers->text(), n))
       .hint("is config.json the model's?");
+}
+
+/// Keys of transformers 5 that the loader does not read, where it would take a default instead.
+std::vector<std::string> ignored_keys(const detail::Program& program, const Scope& scope) {
+  std::vector<std::string> result;
+  for (const auto& [key, instead] : program.ignored) {
+    const base::Value* value = scope.config_key(key);
+    if (!value || value->is_null() || scope.config_key(instead)) continue;
+    result.push_back(fmt::format(
+        "config.json has {0} but no {1}; mlx-lm reads {1} only and runs family {2} with its default"
+        " instead. Add {1} to config.json if the model's is another",
+        quoted(key), quoted(instead), program.family));
+  }
+  return result;
+}
+
+/// Those of [fill], then those of [config]. Takes the edits out of `filled`.
+Result<std::vector<ConfigEdit>> all_edits(const detail::Program& program, FilledConfig& filled,
+                                          const Scope& scope) {
+  std::vector<ConfigEdit> result = std::move(filled.edits);
+  MLXMILL_ASSIGN(std::vector<ConfigEdit> own, config_edits(program, scope));
+  std::move(own.begin(), own.end(), std::back_inserter(result));
+  return result;
 }
 
 }  // namespace
@@ -87,11 +112,14 @@ Result<Layout> Declaration::apply(const base::Value& config, std::span<const Ten
         .at("config.json");
   }
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
+  Scope scope(*program_, filled.config, table);
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
-  MLXMILL_ASSIGN(layout.config_edits, config_edits(*program_, scope));
+  MLXMILL_ASSIGN(layout.config_edits, all_edits(*program_, filled, scope));
+  layout.as_is = program_->as_is;
+  layout.warnings = ignored_keys(*program_, scope);
   Work work{table, scope, layout.dropped, exact_norms};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));
   if (is_strict()) {
@@ -105,15 +133,17 @@ Result<Layout> Declaration::apply(const base::Value& config, std::span<const Ten
 Result<std::vector<ConfigEdit>> Declaration::edits(const base::Value& config,
                                                    std::span<const TensorView> tensors) const {
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  const Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
+  const Scope scope(*program_, filled.config, table);
   MLXMILL_TRY(check_config(*program_, scope));
-  return config_edits(*program_, scope);
+  return all_edits(*program_, filled, scope);
 }
 
 Result<std::vector<TensorView>> Declaration::rewrite(const base::Value& config,
                                                      std::span<const TensorView> tensors) const {
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
-  Scope scope(*program_, config, table);
+  MLXMILL_ASSIGN(const FilledConfig filled, fill_config(*program_, config, table));
+  Scope scope(*program_, filled.config, table);
   std::vector<Dropped> dropped;
   Work work{table, scope, dropped};
   for (const std::unique_ptr<Rule>& rule : program_->rules) MLXMILL_TRY(rule->apply(work));

@@ -60,6 +60,8 @@ struct Module {
   /// The source is already MLX-quantized here: weight U32 + scales (+ biases).
   bool packed = false;
   std::optional<Scheme> packed_scheme;  ///< how, when `packed`
+  /// How many weights the module stands for, where its tensors' extents do not say.
+  std::optional<std::uint64_t> parameters = std::nullopt;
   /// The weights as floats, when another format's codes were repacked.
   std::optional<TensorView> decoded = std::nullopt;
 };
@@ -90,6 +92,9 @@ struct Layout {
   /// The source's quantization method ("bitnet") when mlx-lm needs its entry in config.json to load
   /// the output: a quantization of ours would replace that entry. Empty otherwise.
   std::string needs_quantization_config;
+  /// Why nothing of it may be quantized or turned into floats; empty when it may.
+  std::string as_is;
+  std::vector<std::string> warnings;  ///< What the user should know.
 };
 
 namespace detail {

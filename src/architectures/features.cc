@@ -8,8 +8,8 @@ namespace mlxmill::architectures::detail {
 namespace {
 
 /// The kinds of rules that leave every element as it is.
-constexpr std::string_view kMoving[] = {"drop",  "refuse",  "rename",  "copy",     "stack",
-                                        "split", "reshape", "squeeze", "transpose"};
+constexpr std::string_view kMoving[] = {"drop",  "refuse",  "rename",  "copy",      "stack",
+                                        "split", "reshape", "squeeze", "transpose", "only"};
 
 /// The patterns of a rule of that kind, as written.
 std::vector<std::string_view> patterns(const Node& rule, std::string_view kind) {

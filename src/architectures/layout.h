@@ -15,6 +15,16 @@ namespace mlxmill::architectures {
 Status add_strict_modules(const detail::Program& program, Scope& scope, const TensorTable& tensors,
                           Layout& layout);
 
+/// config.json with what [fill] adds.
+struct FilledConfig {
+  base::Value config;
+  std::vector<ConfigEdit> edits;  ///< What was added, for the output's.
+};
+
+/// Errors: those of the expressions.
+Result<FilledConfig> fill_config(const detail::Program& program, const base::Value& config,
+                                 const TensorTable& tensors);
+
 /// What [config] comes to. Errors: those of its expressions.
 Result<std::vector<ConfigEdit>> config_edits(const detail::Program& program, const Scope& scope);
 

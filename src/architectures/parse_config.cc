@@ -1,4 +1,4 @@
-// The tables [config] and [stands_in].
+// The tables [config], [fill] and [stands_in].
 #include <fmt/format.h>
 
 #include "architectures/language.h"
@@ -22,7 +22,8 @@ std::vector<std::string> parts_of(std::string_view key) {
   }
 }
 
-Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_name) {
+Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_name,
+                                     std::string_view table_name) {
   ConfigRule rule;
   rule.path = parts_of(entry.key);
   if (rule.path.empty() || rule.path.size() > kMaxConfigDepth) {
@@ -40,7 +41,8 @@ Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_n
   const Node* remove = table.find("remove");
   const bool removes = remove && remove->as_bool() && *remove->as_bool();
   if (removes == rule.value.has_value() || (remove && !removes)) {
-    return table.error(entry.line, "a key of [config] has a value, or remove = true");
+    return table.error(entry.line,
+                       fmt::format("a key of [{}] has a value, or remove = true", table_name));
   }
   if (const Node* when = table.find("when")) {
     MLXMILL_ASSIGN(rule.when, parse_expression(*when, file_name));
@@ -51,17 +53,17 @@ Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_n
 
 }  // namespace
 
-Result<std::vector<ConfigRule>> parse_config(TableReader& file) {
+Result<std::vector<ConfigRule>> parse_config(TableReader& file, std::string_view table) {
   std::vector<ConfigRule> result;
-  const Node* node = file.find("config");
+  const Node* node = file.find(table);
   if (!node) return result;
   const Node::Entries* entries = node->as_table();
   if (!entries || entries->size() > kMaxConfigRules) {
-    return file.error(*node,
-                      fmt::format("[config] must be a table of at most {} keys", kMaxConfigRules));
+    return file.error(
+        *node, fmt::format("[{}] must be a table of at most {} keys", table, kMaxConfigRules));
   }
   for (const Entry& entry : *entries) {
-    MLXMILL_ASSIGN(ConfigRule rule, parse_config_rule(entry, file.file_name()));
+    MLXMILL_ASSIGN(ConfigRule rule, parse_config_rule(entry, file.file_name(), table));
     result.push_back(std::move(rule));
   }
   return result;

@@ -179,6 +179,9 @@ Result<ModuleSpec> parse_module(const PathTemplate& path, const Node& node,
   if (const Node* when = table.find("when")) {
     MLXMILL_ASSIGN(spec.when, parse_expression(*when, file_name));
   }
+  if (const Node* count = table.find("parameters")) {
+    MLXMILL_ASSIGN(spec.count, parse_expression(*count, file_name));
+  }
   if (const Node* quantize = table.find("quantize")) {
     if (!is_quantizable(spec.kind)) {
       return table.error(*quantize, "only linear, embedding and stacked modules are quantized");

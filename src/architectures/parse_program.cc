@@ -116,6 +116,24 @@ Result<std::vector<Check>> parse_checks(TableReader& file) {
   return result;
 }
 
+/// [ignored]: key of config.json = the key that is read instead.
+Result<std::vector<std::pair<std::string, std::string>>> parse_ignored(TableReader& file) {
+  std::vector<std::pair<std::string, std::string>> result;
+  const Node* node = file.find("ignored");
+  if (!node) return result;
+  const Node::Entries* entries = node->as_table();
+  if (!entries || entries->size() > kMaxNamed) {
+    return file.error(*node,
+                      fmt::format("[ignored] must be a table of at most {} keys", kMaxNamed));
+  }
+  for (const Entry& entry : *entries) {
+    const std::string* instead = entry.value.as_string();
+    if (!instead) return file.error(entry.line, "[ignored] needs the name of the key that is read");
+    result.emplace_back(entry.key, *instead);
+  }
+  return result;
+}
+
 Status parse_identity(TableReader& file, Program& program) {
   MLXMILL_ASSIGN(const auto family, file.string("family"));
   if (!family || family->empty()) {
@@ -130,6 +148,9 @@ Status parse_identity(TableReader& file, Program& program) {
   MLXMILL_ASSIGN(program.required, file.strings("required"));
   MLXMILL_ASSIGN(const auto scope, file.string("scope"));
   program.scope = scope.value_or("");
+  MLXMILL_ASSIGN(const auto as_is, file.string("as_is"));
+  program.as_is = as_is.value_or("");
+  MLXMILL_ASSIGN(program.ignored, parse_ignored(file));
   if (const Node* layers = file.find("layers")) {
     MLXMILL_ASSIGN(program.layers, parse_expression(*layers, file.file_name()));
   }
@@ -176,7 +197,8 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
   MLXMILL_ASSIGN(program.defaults, parse_named(file, "defaults"));
   MLXMILL_ASSIGN(program.lets, parse_named(file, "let"));
   MLXMILL_TRY(CycleFinder(program.lets, file_name).check());
-  MLXMILL_ASSIGN(program.config, parse_config(file));
+  MLXMILL_ASSIGN(program.fill, parse_config(file, "fill"));
+  MLXMILL_ASSIGN(program.config, parse_config(file, "config"));
   MLXMILL_ASSIGN(program.stands_in, parse_stand_in(file));
   MLXMILL_ASSIGN(program.raw, parse_patterns(file, "raw"));
   MLXMILL_ASSIGN(program.keep_dtype, parse_patterns(file, "keep_dtype"));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "architectures/declaration.h"
@@ -26,7 +27,7 @@ struct Check {
   std::string why;
 };
 
-/// An entry of [config]: a key of the output's config.json.
+/// An entry of [config] or [fill]: a key of config.json.
 struct ConfigRule {
   std::vector<std::string> path;
   std::optional<Expression> value;  ///< empty: the key is removed
@@ -61,6 +62,7 @@ struct ModuleSpec {
   std::vector<Parameter> parameters;  ///< weight first
   std::optional<Parameter> bias;
   std::optional<Expression> has_bias;
+  std::optional<Expression> count;  ///< How many weights the module stands for.
   std::optional<Expression> when;
   std::optional<QuantizeRule> rule;
   bool keeps_all = false;
@@ -83,9 +85,12 @@ struct Program {
   std::string scope;
   std::optional<Expression> layers;
   std::vector<std::string> required;
+  std::string as_is;  ///< Why the weights are never quantized or turned back; empty: they may be.
+  std::vector<std::pair<std::string, std::string>> ignored;
   std::vector<Check> checks;
   std::vector<Named> defaults;
   std::vector<Named> lets;
+  std::vector<ConfigRule> fill;
   std::vector<ConfigRule> config;
   std::optional<StandIn> stands_in;
   std::vector<std::unique_ptr<Rule>> rules;
@@ -99,8 +104,9 @@ struct Program {
 /// Reads the whole file. Errors: kInvalidInput at `file:line`.
 Result<Program> parse_program(std::string_view text, std::string_view file_name);
 
-/// Reads [config] and [stands_in] (parse_config.cc). Errors: kInvalidInput at `file:line`.
-Result<std::vector<ConfigRule>> parse_config(TableReader& file);
+/// Reads [config] or [fill], and [stands_in] (parse_config.cc). Errors: kInvalidInput at
+/// `file:line`.
+Result<std::vector<ConfigRule>> parse_config(TableReader& file, std::string_view table);
 Result<std::optional<StandIn>> parse_stand_in(TableReader& file);
 
 /// What Declaration::features() says (features.cc). `rules` are the [[rules]] tables.

@@ -126,6 +126,8 @@ class Builder {
   }
 
   Status module(const ModuleSpec& spec, const std::string& path) {
+    Scope::Locals locals(scope_);
+    locals.set("path", base::Value(path));
     if (spec.when) {
       MLXMILL_ASSIGN(const bool applies, spec.when->condition(scope_));
       if (!applies) return {};
@@ -163,6 +165,10 @@ class Builder {
         MLXMILL_ASSIGN(const base::Shape shape, extents(*spec.bias));
         add(module, spec, "bias", shape);
       }
+    }
+    if (spec.count) {
+      MLXMILL_ASSIGN(const std::int64_t count, spec.count->integer(scope_));
+      module.parameters = static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
     }
     result_.modules.push_back(std::move(module));
     // An absurd config is stopped before it makes more of the plan than the checkpoint has tensors

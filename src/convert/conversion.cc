@@ -186,6 +186,7 @@ Status Planner::decide() {
 }
 
 Status Planner::decide_modules() {
+  MLXMILL_TRY(check_quantizable(layout_, scheme_.has_value(), c_.options.dequantize));
   if (!scheme_) {
     for (const Module& module : layout_.modules) {
       quantize::Decision decision;
@@ -193,14 +194,6 @@ Status Planner::decide_modules() {
       decisions_.emplace_back(module.path, std::move(decision));
     }
     return {};
-  }
-  if (!layout_.needs_quantization_config.empty()) {
-    return Error(Code::kUnsupported,
-                 fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
-                             "nothing else in the model is quantized",
-                             layout_.needs_quantization_config))
-        .at("config.json: quantization_config")
-        .hint("convert without --quantize");
   }
   MLXMILL_ASSIGN(const std::optional<quantize::RecipeFile> recipe, open_recipe(c_.options.recipe));
   std::vector<quantize::Candidate> candidates;

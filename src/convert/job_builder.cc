@@ -124,6 +124,7 @@ void JobBuilder::note_plan(const Module& module, std::optional<Scheme> scheme, s
       continue;
     planned.parameters += n;
   }
+  if (module.parameters) planned.parameters = *module.parameters;
   c_.plan.parameters += planned.parameters;
   c_.plan.modules.push_back(std::move(planned));
 }

@@ -1,5 +1,7 @@
 #include "convert/packed_modules.h"
 
+#include <fmt/format.h>
+
 #include <map>
 #include <tuple>
 
@@ -62,6 +64,20 @@ base::Value packed_entry(const Module& module) {
 }
 
 }  // namespace
+
+Status check_quantizable(const architectures::Layout& layout, bool quantizes, bool dequantizes) {
+  if (!layout.as_is.empty() && (quantizes || dequantizes)) {
+    return Error(Code::kUnsupported, layout.as_is)
+        .hint(fmt::format("convert without {}", quantizes ? "--quantize" : "--dequantize"));
+  }
+  if (layout.needs_quantization_config.empty() || !quantizes) return {};
+  return Error(Code::kUnsupported,
+               fmt::format("the source is quantized with '{}', which mlx-lm only loads when "
+                           "nothing else in the model is quantized",
+                           layout.needs_quantization_config))
+      .at("config.json: quantization_config")
+      .hint("convert without --quantize");
+}
 
 bool has_global_scale(const Module& module) {
   return module.packed && module.packed_scheme->mode == Mode::kNvfp4 && module.tensors.size() > 2 &&

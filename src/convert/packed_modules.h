@@ -16,6 +16,9 @@ namespace mlxmill::convert {
 
 using Decisions = std::vector<std::pair<std::string, quantize::Decision>>;
 
+/// Whether the run may do to the model what it was asked for. Errors: kUnsupported.
+Status check_quantizable(const architectures::Layout& layout, bool quantizes, bool dequantizes);
+
 /// Whether its codes have a factor for each expert: nvfp4's global_scale.
 bool has_global_scale(const architectures::Module& module);
 

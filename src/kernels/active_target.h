@@ -12,6 +12,12 @@ inline std::atomic<std::int64_t>& last_target() {
   return target;
 }
 
+/// The target set_simd_target chose; 0 for auto.
+inline std::atomic<std::int64_t>& target_restriction() {
+  static std::atomic<std::int64_t> target{0};
+  return target;
+}
+
 /// Every per-target kernel calls this with its HWY_TARGET.
 inline void record_target(std::int64_t target) {
   last_target().store(target, std::memory_order_relaxed);

@@ -19,12 +19,6 @@ std::int64_t supported_mask() {
   return mask;
 }
 
-/// The target set_simd_target chose; 0 for auto.
-std::atomic<std::int64_t>& restriction() {
-  static std::atomic<std::int64_t> target{0};
-  return target;
-}
-
 /// Names of the targets in `mask`, best first: better targets have lower bits.
 std::vector<std::string> names_of(std::int64_t mask) {
   std::vector<std::string> names;
@@ -58,14 +52,14 @@ Status set_simd_target(std::string_view name) {
   hwy::SetSupportedTargetsForTest(chosen);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   kernels::last_target().store(0, std::memory_order_relaxed);
-  restriction() = chosen;
+  kernels::target_restriction().store(chosen, std::memory_order_relaxed);
   return {};
 }
 
 std::string active_simd_target() {
   const std::int64_t last = kernels::last_target().load(std::memory_order_relaxed);
   if (last != 0) return hwy::TargetName(last);
-  const std::int64_t chosen = restriction();
+  const std::int64_t chosen = kernels::target_restriction().load(std::memory_order_relaxed);
   const std::int64_t next = chosen != 0 ? chosen : supported_mask();
   return hwy::TargetName(next & -next);
 }

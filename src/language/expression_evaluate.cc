@@ -18,17 +18,6 @@ using base::Value;
 using Operand = Environment::Operand;
 using Tree = Expression::Tree;
 
-bool truth(const Value& value) {
-  if (value.is_null()) return false;
-  if (const bool* boolean = value.as_bool()) return *boolean;
-  if (const auto* integer = value.as_int()) return *integer != 0;
-  if (const double* number = value.as_float()) return *number != 0;
-  if (const auto* text = value.as_string()) return !text->empty();
-  if (const auto* array = value.as_array()) return !array->empty();
-  if (const auto* object = value.as_object()) return !object->empty();
-  return true;
-}
-
 /// Numbers compare across int and float, as Python's do; everything else by type and value.
 bool equal(const Value& a, const Value& b) {
   if (a.as_int() && b.as_float()) return static_cast<double>(*a.as_int()) == *b.as_float();
@@ -80,8 +69,13 @@ class Evaluator {
   }
 
  private:
+  Status spend(std::size_t steps) const {
+    if (environment_.spend(static_cast<std::int64_t>(steps))) return {};
+    return error("it takes too many steps to work out");
+  }
+
   Result<Operand> operand(std::size_t index) {
-    if (!environment_.spend(1)) return error("it takes too many steps to work out");
+    MLXMILL_TRY(spend(1));
     const Tree::Node& node = tree_.nodes[index];
     switch (node.op) {
       case Op::kLiteral:
@@ -173,6 +167,8 @@ class Evaluator {
     std::vector<Value> arguments;
     for (const std::size_t argument : node.operands) {
       MLXMILL_ASSIGN(const Operand operand, value(argument));
+      const base::Array* array = operand.value().as_array();
+      if (array) MLXMILL_TRY(spend(array->size() / 16));
       arguments.push_back(operand.value());
     }
     if (function == "has" || function == "any" || function == "shape_of") {
@@ -225,9 +221,7 @@ class Evaluator {
   Result<Operand> contains(const Tree::Node& node, const Value& a, const Value& b, bool yes) {
     bool found = false;
     if (const auto* array = b.as_array()) {
-      if (!environment_.spend(static_cast<std::int64_t>(array->size()))) {
-        return error("it takes too many steps to work out");
-      }
+      MLXMILL_TRY(spend(array->size()));
       found =
           std::any_of(array->begin(), array->end(), [&](const Value& v) { return equal(a, v); });
     } else if (b.as_string() && a.as_string()) {

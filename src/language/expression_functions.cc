@@ -25,6 +25,10 @@ constexpr Function kFunctions[] = {
     {"len", 1, 1, "len(x)"},
     {"starts_with", 2, 2, "starts_with(text, start)"},
     {"ends_with", 2, 2, "ends_with(text, end)"},
+    {"without", 2, 2, "without(text, start)"},
+    {"found", 3, 3, "found(list, key, value)"},
+    {"replaced", 3, 3, "replaced(list, old, new)"},
+    {"each_equal", 2, 2, "each_equal(list, value)"},
     {"numbers", 1, 1, "numbers(text)"},
     {"int", 1, 1, "int(x)"},
     {"round", 1, 2, "round(x, digits)"},
@@ -65,6 +69,45 @@ Called text_test(Arguments arguments, bool at_start) {
   if (!text) return FunctionError{0, "a string"};
   if (!part) return FunctionError{1, "a string"};
   return Value(at_start ? text->starts_with(*part) : text->ends_with(*part));
+}
+
+Called without_start(Arguments arguments) {
+  const std::string* text = arguments[0].as_string();
+  const std::string* start = arguments[1].as_string();
+  if (!text) return FunctionError{0, "a string"};
+  if (!start) return FunctionError{1, "a string"};
+  return Value(text->starts_with(*start) ? text->substr(start->size()) : *text);
+}
+
+/// The first object of the list whose member `key` is the value; null when there is none.
+Called found(Arguments arguments) {
+  const base::Array* list = arguments[0].as_array();
+  const std::string* key = arguments[1].as_string();
+  if (!list) return FunctionError{0, "an array"};
+  if (!key) return FunctionError{1, "a string"};
+  for (const Value& item : *list) {
+    const Value* member = item.as_object() ? item.find(*key) : nullptr;
+    if (member && *member == arguments[2]) return item;
+  }
+  return Value();
+}
+
+Called replaced(Arguments arguments) {
+  const base::Array* list = arguments[0].as_array();
+  if (!list) return FunctionError{0, "an array"};
+  base::Array result;
+  for (const Value& item : *list) {
+    result.push_back(item == arguments[1] ? arguments[2] : item);
+  }
+  return Value(std::move(result));
+}
+
+Called each_equal(Arguments arguments) {
+  const base::Array* list = arguments[0].as_array();
+  if (!list) return FunctionError{0, "an array"};
+  base::Array result;
+  for (const Value& item : *list) result.emplace_back(item == arguments[1]);
+  return Value(std::move(result));
 }
 
 /// Half to even of the exact product x * scale, of which `product` is the rounded value.
@@ -188,6 +231,17 @@ Called text_of(Arguments arguments) {
 
 }  // namespace
 
+bool truth(const Value& value) {
+  if (value.is_null()) return false;
+  if (const bool* boolean = value.as_bool()) return *boolean;
+  if (const auto* integer = value.as_int()) return *integer != 0;
+  if (const double* number = value.as_float()) return *number != 0;
+  if (const auto* text = value.as_string()) return !text->empty();
+  if (const auto* array = value.as_array()) return !array->empty();
+  if (const auto* object = value.as_object()) return !object->empty();
+  return true;
+}
+
 std::span<const Function> functions() { return kFunctions; }
 
 std::variant<base::Value, FunctionError> call_function(std::string_view name,
@@ -195,6 +249,10 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "len") return length(arguments);
   if (name == "starts_with") return text_test(arguments, true);
   if (name == "ends_with") return text_test(arguments, false);
+  if (name == "without") return without_start(arguments);
+  if (name == "found") return found(arguments);
+  if (name == "replaced") return replaced(arguments);
+  if (name == "each_equal") return each_equal(arguments);
   if (name == "numbers") return numbers(arguments);
   if (name == "int") return truncated(arguments);
   if (name == "round") return rounded(arguments);

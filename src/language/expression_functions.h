@@ -32,4 +32,7 @@ struct FunctionError {
 std::variant<base::Value, FunctionError> call_function(std::string_view name,
                                                        std::span<const base::Value> arguments);
 
+/// Whether a value counts as true: not null, false, 0 or empty, as in Python.
+bool truth(const base::Value& value);
+
 }  // namespace mlxmill::language

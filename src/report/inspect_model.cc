@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "mlxmill/inspect.h"
 #include "report/inspect_gguf.h"
+#include "sources/stored_coding.h"
 
 namespace mlxmill {
 namespace {
@@ -31,6 +32,7 @@ class Inspector {
   Result<ModelInfo> run() {
     MLXMILL_ASSIGN(quantization_, formats::read_quantization_config(c_.config));
     for (const formats::CheckpointTensor& t : c_.tensors) names_.insert(t.tensor.name);
+    if (!quantization_) name_codings();
     for (const formats::CheckpointTensor& t : c_.tensors) add(t);
     for (const formats::Shard& shard : c_.shards) {
       info_.files.emplace_back(shard.name, shard.file_bytes);
@@ -54,6 +56,13 @@ class Inspector {
   }
 
  private:
+  void name_codings() {
+    std::vector<tensors::SourceTensor> all;
+    for (const formats::CheckpointTensor& t : c_.tensors)
+      all.push_back({t.tensor.name, t.tensor.dtype, t.tensor.shape});
+    codings_ = sources::stored_codings(c_.config, all);
+  }
+
   struct Share {
     std::set<std::string> modules;
     std::uint64_t parameters = 0;
@@ -79,7 +88,13 @@ class Inspector {
     std::uint64_t parameters = base::element_count(tensor.shape).value_or(0);
     std::string coding(dtype_name(tensor.dtype));
     std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
-    if (const auto owner = quantized_module(tensor.name)) {
+    const auto other = codings_.find(tensor.name);
+    if (other != codings_.end()) {
+      module = other->second.module;
+      coding = other->second.coding;
+      parameters = other->second.parameters;
+      if (parameters != 0) shown.coding = coding;
+    } else if (const auto owner = quantized_module(tensor.name)) {
       module = *owner;
       const std::optional<Scheme> scheme =
           quantization_ ? quantization_->for_module(module) : std::nullopt;
@@ -119,6 +134,7 @@ class Inspector {
 
   const Checkpoint& c_;
   std::optional<QuantizationConfig> quantization_;
+  std::map<std::string, sources::StoredCoding> codings_;  ///< Of others' ways to quantize.
   std::set<std::string> names_;
   std::map<std::string, Share> shares_;
   ModelInfo info_;

@@ -82,6 +82,8 @@ Status evaluate(const tensors::DecodeGgml& op, const Inputs& in, std::uint64_t b
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::RepackGgml& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
+Status evaluate(const tensors::OnlyValues& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
 
 /// How many elements of the result come from one block.
 std::uint64_t elements_per_block(const tensors::RepackGgml& op);

@@ -1,7 +1,10 @@
 // Operations whose elements depend on the same elements of their input.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "base/quoted.h"
 #include "kernels/arithmetic.h"
 #include "streaming/computed.h"
 
@@ -134,6 +137,19 @@ Status evaluate(const tensors::ResidualGate& op, const Inputs& in, std::uint64_t
   kernels::residual_gate(values, n, static_cast<float>(op.temperature),
                          static_cast<float>(op.epsilon), op.stream);
   return {};
+}
+
+Status evaluate(const tensors::OnlyValues& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out) {
+  Scratch::Lease values = in.scratch.take(n * sizeof(float));
+  MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
+  for (std::uint64_t i = 0; i < n; ++i) {
+    const float value = values.floats()[i];
+    if (std::find(op.values.begin(), op.values.end(), value) != op.values.end()) continue;
+    return Error(Code::kInvalidInput, fmt::format("{}; element {} is {}", op.why, begin + i, value))
+        .at(fmt::format("tensor {}", base::quoted(in.view(0).name)));
+  }
+  return in.read(0, begin, n, out);
 }
 
 }  // namespace mlxmill::streaming

@@ -55,6 +55,9 @@ struct Describe {
     return fmt::format("repack {} {}", base::ggml_type_info(op.type).name,
                        static_cast<int>(op.part));
   }
+  std::string operator()(const OnlyValues& op) const {
+    return fmt::format("only {}", fmt::join(op.values, " "));
+  }
 };
 
 }  // namespace

@@ -143,11 +143,17 @@ struct RepackGgml {
   Part part = Part::kCodes;
 };
 
+/// x as it is; reading an element that is none of the values is an error with the reason `why`.
+struct OnlyValues {
+  std::vector<float> values;
+  std::string why;
+};
+
 using Operation =
     std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong, MultiplyBy,
                  Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream, PackStream,
                  XorBytes, AddBytes, ShiftBytes, Reciprocal, LogOfNegative, Constant, ResidualGate,
-                 ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
+                 ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml, OnlyValues>;
 
 /// A tensor that is computed when it is read.
 struct Computed {

@@ -185,5 +185,41 @@ TEST(Modules, StandAtTheirBlockAndAtTwoPlaces) {
               ::testing::ElementsAre("l.0.alpha", "l.0.o", "l.0.g", "l.1.g", "l.1.alpha", "l.1.o"));
 }
 
+TEST(OnlyRule, KeepsTheTensorAndRemembersTheValues) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.signs", {8});
+  const char* rule = "[[rules]]\nonly = \"{m}.signs\"\nvalues = [-1, 1.0]\nwhy = \"signs\"\n";
+  const auto layout = apply(rule, test::object({}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  const TensorView* view = find(*layout, "a.signs");
+  ASSERT_NE(view, nullptr);
+  ASSERT_EQ(view->pieces.size(), 1u);
+  ASSERT_TRUE(view->pieces[0].computed);
+  const auto* only = std::get_if<tensors::OnlyValues>(&view->pieces[0].computed->operation);
+  ASSERT_NE(only, nullptr);
+  EXPECT_EQ(only->values, (std::vector<float>{-1, 1}));
+  Checkpoint integers;
+  integers.add("a.signs", {8}, DType::kU32);
+  EXPECT_THAT(apply_error(rule, test::object({}), integers),
+              HasSubstr("expected BF16, F16 or F32"));
+  EXPECT_THAT(test::parse_error(test::with_identity("[[rules]]\nonly = \"a\"\nvalues = [1]\n")),
+              HasSubstr("only needs values"));
+  EXPECT_THAT(test::parse_error(
+                  test::with_identity("[[rules]]\nonly = \"a\"\nvalues = [\"x\"]\nwhy = \"w\"\n")),
+              HasSubstr("only needs values"));
+}
+
+TEST(AsIs, TravelsWithTheCountOfWeights) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.weight", {4, 2}, DType::kU32);
+  const auto layout = apply(
+      "as_is = \"codes\"\n[[modules]]\n\"a\" = { tensors = { weight = [4, 2] }, parameters = "
+      "\"4 * 32 if path == 'a' else 0\" }\n",
+      test::object({}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_EQ(layout->as_is, "codes");
+  EXPECT_EQ(layout->modules[0].parameters, 128u);
+}
+
 }  // namespace
 }  // namespace mlxmill::architectures

@@ -84,6 +84,59 @@ TEST(Config, ParsesKeysThatMeanSomething) {
   EXPECT_THAT(parse_error(with_identity("config = 3")), HasSubstr("[config] must be a table"));
 }
 
+TEST(Fill, AddsKeysThatAreNotThere) {
+  const Value v5 = test::object({{"rope", test::object({{"theta", Value(5)}})}});
+  const char* fill = "[fill]\ntheta = \"rope.theta ?? null\"\n";
+  EXPECT_EQ(edited(fill, v5), "{rope={theta=5} theta=5}");
+  EXPECT_EQ(edited(fill, test::object({{"theta", Value(1)}})), "{theta=1}");
+  // Null says that there is nothing to fill in.
+  EXPECT_EQ(edited(fill, test::object({{"a", Value(1)}})), "{a=1}");
+  EXPECT_EQ(edited(std::string("required = [\"theta\"]\n") + fill, v5), "{rope={theta=5} theta=5}");
+  EXPECT_THAT(edited(std::string("required = [\"theta\"]\n") + fill, test::object({})),
+              HasSubstr("there is no \"theta\""));
+}
+
+TEST(Fill, ReplacesOnCondition) {
+  const char* fill =
+      "[fill]\nn = { value = \"4 * m\", when = \"(n ?? null) == null\" }\nk = 3\n"
+      "[config]\nsum = \"n + k\"\n";
+  EXPECT_EQ(edited(fill, test::object({{"m", Value(2)}, {"n", Value()}})), "{m=2 n=8 k=3 sum=11}");
+  EXPECT_EQ(edited(fill, test::object({{"m", Value(2)}, {"n", Value(7)}})), "{m=2 n=7 k=3 sum=10}");
+}
+
+TEST(Fill, IsSeenByRulesAndModules) {
+  Checkpoint checkpoint;
+  checkpoint.add("a.weight", {4, 2});
+  const auto layout = apply(
+      "[fill]\nwide = 4\n[[rules]]\nrename = \"a.weight\"\nto = \"b.weight\"\nwhen = \"wide == "
+      "4\"\n"
+      "[[modules]]\n\"b\" = { linear = [\"wide\", 2] }\n",
+      test::object({}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_EQ(layout->modules[0].path, "b");
+}
+
+TEST(Fill, ParsesAsConfigDoes) {
+  EXPECT_EQ(parse_error(with_identity("[fill]\na = {}")),
+            "f.toml:4: a key of [fill] has a value, or remove = true");
+}
+
+TEST(Ignored, WarnsWhereADefaultWouldBeTaken) {
+  const auto warnings = [](const Value& config) {
+    const auto layout =
+        apply("[ignored]\nrope_parameters = \"rope_theta\"\n", config, Checkpoint());
+    return layout ? layout->warnings : std::vector<std::string>{layout.error().message()};
+  };
+  const Value rope = test::object({{"rope_theta", Value(5)}});
+  ASSERT_EQ(warnings(test::object({{"rope_parameters", rope}})).size(), 1u);
+  EXPECT_THAT(warnings(test::object({{"rope_parameters", rope}}))[0],
+              HasSubstr("config.json has \"rope_parameters\" but no \"rope_theta\""));
+  EXPECT_TRUE(
+      warnings(test::object({{"rope_parameters", rope}, {"rope_theta", Value(5)}})).empty());
+  EXPECT_TRUE(warnings(test::object({{"a", Value(1)}})).empty());
+  EXPECT_THAT(parse_error(with_identity("[ignored]\na = 3")), HasSubstr("the name of the key"));
+}
+
 TEST(Config, NamesOfTheWholeConfigPassTheScope) {
   const Value config =
       test::object({{"size", Value(1)}, {"text_config", test::object({{"size", Value(2)}})}});

@@ -44,8 +44,8 @@ TEST(DeclarationParse, ChecksRules) {
   };
   EXPECT_EQ(rule("why = \"x\""),
             "f.toml:3: a rule without a kind; expected one of add, concat, constant, copy, decode, "
-            "drop, fold, log_of_negative, multiply, normalize, refuse, rename, residual_gate, "
-            "reshape, split, squeeze, stack, transpose");
+            "drop, fold, log_of_negative, multiply, normalize, only, refuse, rename, "
+            "residual_gate, reshape, split, squeeze, stack, transpose");
   EXPECT_EQ(rule("drop = \"a\"\nrename = \"b\""),
             "f.toml:3: a rule is both drop and rename; expected one kind");
   EXPECT_EQ(rule("drop = \"a\""), "f.toml:3: drop has no why; expected a reason people can read");

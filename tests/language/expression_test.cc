@@ -134,6 +134,18 @@ TEST(Expression, LooksIntoListsObjectsAndTensors) {
   EXPECT_EQ(value("nothing == null"), "true");
 }
 
+TEST(Expression, WorksOnListsAndTexts) {
+  EXPECT_EQ(value("without('a.b', 'a.') == 'b' and without('b', 'a.') == 'b'"), "true");
+  EXPECT_EQ(value("found([1, inner, 2], 'size', 7) == inner"), "true");
+  EXPECT_EQ(value("[found([inner], 'size', 8)][0].size ?? -1"), "-1");
+  EXPECT_EQ(value("replaced(['a', 'b', 'a'], 'a', 'c') == ['c', 'b', 'c']"), "true");
+  EXPECT_EQ(value("each_equal(['a', 1], 'a') == [true, false]"), "true");
+  EXPECT_NE(value("found(1, 'a', 2)").find("expected an array"), std::string::npos);
+  EXPECT_NE(value("replaced('a', 1, 2)").find("expected an array"), std::string::npos);
+  EXPECT_NE(value("each_equal(null, 2)").find("expected an array"), std::string::npos);
+  EXPECT_NE(value("without(1, 'a')").find("expected a string"), std::string::npos);
+}
+
 TEST(Expression, NamesTheKeyAndTheTypeItGot) {
   EXPECT_EQ(value("heads * head_dim"),
             "f.toml:7: in \"heads * head_dim\": config.json has no \"head_dim\"");
@@ -297,7 +309,9 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
   EXPECT_EQ(value("run('x')"),
             "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), any(pattern), "
             "shape_of(tensor), given(key), len(x), starts_with(text, start), ends_with(text, end), "
-            "numbers(text), int(x), round(x, digits), cast(x, dtype), min(x, ...), max(x, ...), "
+            "without(text, start), found(list, key, value), replaced(list, old, new), "
+            "each_equal(list, value), numbers(text), int(x), round(x, digits), cast(x, dtype), "
+            "min(x, ...), max(x, ...), "
             "sqrt(x), normal_cdf(x), text(x), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }

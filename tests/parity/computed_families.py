@@ -314,6 +314,34 @@ def muse_spark_with_vision():
     return muse_spark_as_published(vision_config=vision)
 
 
+def prism_hadamard_qwen35(**more):
+    """Some modules in 2-bit codes, with and without a rotation; the rest floats."""
+    text = {"model_type": "qwen3_5_text", "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 512,
+            "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 32,
+            "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4, "full_attention_interval": 4,
+            "tie_word_embeddings": False, "rms_norm_eps": 1e-6, "max_position_embeddings": 512,
+            "rope_parameters": {"type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}}
+    packed = [("model.embed_tokens", 512), ("lm_head", 512), ("model.layers.0.linear_attn.in_proj_qkv", 512),
+              ("model.layers.1.mlp.down_proj", 1024), ("model.layers.2.mlp.up_proj", 0),
+              ("model.layers.3.self_attn.q_proj", 512), ("model.layers.3.mlp.gate_proj", 0)]
+    config = {"model_type": "prism_hadamard_qwen35", "schema_version": 2, "tensor_namespace": "mlx-vlm-qwen3_5",
+              "quantization": {"bits": 2, "group_size": 128, "mode": "affine"}, "text_config": text,
+              "modules": [{"path": path, "block": block, "embedding": "embed" in path, "dtype": "float16"}
+                          for path, block in packed], **more}
+    tensors = tensors_of(config, mx.float16)
+    for index, (name, tensor) in enumerate(tensors.items()):
+        if name.endswith(".signs"):
+            bits = mx.random.randint(0, 2, tensor.shape, key=mx.random.key(index))
+            tensors[name] = (2 * bits - 1).astype(mx.float32)
+    tensors["vision_tower.x.weight"] = mx.zeros((8, 8))
+    return config, tensors
+
+
+def prism_hadamard_qwen35_in_bf16():
+    return prism_hadamard_qwen35(torch_dtype="bfloat16")
+
+
 # The recipes stop at a position_embedding_table.
 NO_RECIPES = {"muse_spark_with_vision"}
 # The model computes with Metal kernels only.
@@ -323,4 +351,5 @@ BROKEN_BY_RECIPES = {"kimi_k3", "kimi_k3_as_published", "kimi_k3_mxfp4"}
 MAKERS = [step3p5, step3p5_as_published, baichuan_m1, falcon_h1, falcon_h1_as_published, falcon_h1_in_float16,
           bailing_norm_head, bailing_linear_norm_head, qwen3_5_tied, mlx_deepseek_with_kv_b, mlx_deepseek_decoded,
           kimi_k3, kimi_k3_as_published, kimi_k3_full_rank, kimi_k3_mxfp4, deepseek_v41, deepseek_v41_as_published,
-          deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision]
+          deepseek_v41_coded, muse_spark, muse_spark_as_published, muse_spark_with_vision,
+          prism_hadamard_qwen35, prism_hadamard_qwen35_in_bf16]

@@ -281,8 +281,8 @@ def unknown_type():
 
 # BitLinear computes with a Metal kernel: on the CPU its models only load.
 NO_FORWARD = {"bitnet", "bitnet_with_a_head", "bitnet_with_a_plain_head", "ternary_llama"}
-# mlx-lm quantizes the rest of these and loses the entry of config.json that makes their linear layers ternary.
-NOT_TO_QUANTIZE = {"bitnet_with_a_head"}
+# mlx-lm quantizes the rest of these and loses the entry of config.json that makes their linear layers ternary or rotated.
+NOT_TO_QUANTIZE = {"bitnet_with_a_head", "prism_hadamard_qwen35", "prism_hadamard_qwen35_in_bf16"}
 # The same, where ours makes affine codes of the ternary weights, which load.
 REPACKED = {"ternary_llama"}
 # Quantized already, and the same weights as floats, which -d must give: mlx-lm rounds halves of attention once more.

@@ -311,7 +311,7 @@ def convert_both(program, source, work, name, configuration, arguments, flags, d
     failure = None
     try:
         quietly(convert, str(source), str(theirs), **arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # its olmo.py exits where a package is missing
         failure = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
     result = mlxmill(program, source, ours, flags)
     if failure:

@@ -20,7 +20,9 @@ TEST(Escape, ReplacesWhatIsNoText) {
   EXPECT_EQ(escape(std::string_view("a\0b\x1b\x7f", 5)), "a" + r + "b" + r + r);
   EXPECT_EQ(escape("caf\xe9!"), "caf" + r + "!");
   EXPECT_EQ(escape("\xed\xa0\x80"), r + r + r);  // Half of a surrogate pair.
-  EXPECT_EQ(escape("a\xe2\x80\xae" "b"), "a" + r + "b");  // Turns the direction of text.
+  EXPECT_EQ(escape("a\xe2\x80\xae"
+                   "b"),
+            "a" + r + "b");  // Turns the direction of text.
   EXPECT_EQ(escape("é\n\t木"), "é\n\t木");
 }
 
@@ -80,8 +82,9 @@ TEST(EvaluationCard, IsAMarkdownTable) {
   model.total.comparison->kl = {0.0123, 0.0004};
   model.total.comparison->same_top = {0.95, 0.01};
   report.models = {model};
-  EXPECT_THAT(evaluation_card(report),
-              HasSubstr("| `a_b` | 4.50 GB | 4.500 | 0.01230 ± 0.00040 | 95.00 % | 12.34 ± 0.12 |"));
+  EXPECT_THAT(
+      evaluation_card(report),
+      HasSubstr("| `a_b` | 4.50 GB | 4.500 | 0.01230 ± 0.00040 | 95.00 % | 12.34 ± 0.12 |"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // What the methods share: settings, names of methods, sizes; and the smaller methods.
+#include "sources/stored_coding.h"
 #include "sources/support.h"
 
 namespace mlxmill::sources {
@@ -100,6 +101,40 @@ TEST(Decode, MoreThanEightAxesAreNoTensor) {
   EXPECT_EQ(legible(view.error().message()),
             "tensor 'a': the shape [1, 1, 1, 1, 1, 1, 1, 1, 1] is no tensor's; expected at most 8 "
             "axes");
+}
+
+TEST(StoredCodings, NamesWhatOthersWrite) {
+  const auto of = [](std::string_view settings, const std::vector<Stored>& stored) {
+    std::vector<tensors::SourceTensor> tensors;
+    for (const Stored& s : stored) tensors.push_back({s.name, s.dtype, s.shape});
+    std::string text;
+    const base::Value config(base::Object{{"quantization_config", json(settings)}});
+    for (const auto& [name, coding] : stored_codings(config, tensors))
+      text += name + ": " + coding.coding + " " + std::to_string(coding.parameters) + "; ";
+    return text;
+  };
+  EXPECT_EQ(of(R"({"quant_method": "gptq", "bits": 4})", {{"a.qweight", DType::kI32, {8, 16}},
+                                                          {"a.scales", DType::kF16, {2, 16}},
+                                                          {"n.weight", DType::kBF16, {16}}}),
+            "a.qweight: gptq 4-bit, groups of 32 1024; a.scales: gptq 4-bit, groups of 32 0; ");
+  EXPECT_EQ(of(R"({"quant_method": "awq", "bits": 4})",
+               {{"a.qweight", DType::kI32, {64, 2}}, {"a.scales", DType::kF16, {2, 16}}}),
+            "a.qweight: awq 4-bit, groups of 32 1024; a.scales: awq 4-bit, groups of 32 0; ");
+  EXPECT_EQ(of("{}", {{"a.weight", DType::kF8E4M3, {192, 256}},
+                      {"a.weight_scale_inv", DType::kF32, {2, 2}}}),
+            "a.weight: fp8, blocks of 128 x 128 49152; a.weight_scale_inv: fp8, blocks of 128 x "
+            "128 0; ");
+  EXPECT_EQ(of("{}", {{"a.weight", DType::kU8, {8, 32}},
+                      {"a.weight_scale", DType::kF8E4M3, {8, 4}},
+                      {"a.weight_scale_2", DType::kF32, {}}}),
+            "a.weight: nvfp4 512; a.weight_scale: nvfp4 0; a.weight_scale_2: nvfp4 0; ");
+  EXPECT_EQ(
+      of("{}", {{"e_blocks", DType::kU8, {2, 4, 2, 16}}, {"e_scales", DType::kU8, {2, 4, 2}}}),
+      "e_blocks: mxfp4 512; e_scales: mxfp4 0; ");
+  EXPECT_EQ(of("{}", {{"a.weight", DType::kF8E4M3, {8, 8}}}), "") << "no scale, no coding";
+  EXPECT_EQ(
+      of(R"({"bits": 3})", {{"a.qweight", DType::kI32, {}}, {"a.scales", DType::kF16, {0, 0}}}),
+      "");
 }
 
 TEST(ModelOpt, Decodes) {

@@ -39,6 +39,16 @@ TEST_F(ComputedTest, Gathered) {
   expect_every_range(tensors::gathered(*tensors::concatenate(both, 0)), bytes_of(expected));
 }
 
+TEST_F(ComputedTest, OnlyValues) {
+  std::vector<float> values(77, -1);
+  for (std::size_t i = 0; i < values.size(); i += 3) values[i] = 1;
+  const tensors::OnlyValues signs{{-1, 1}, "signs"};
+  for (const DType type : kFloats) {
+    const TensorView view = store_floats(type, {77}, values);
+    expect_every_range(computed(signs, type, {77}, {view}), rounded(values, type));
+  }
+}
+
 TEST_F(ComputedTest, Casts) {
   const std::vector<float> values = some_floats(77);
   for (const DType from : kFloats) {

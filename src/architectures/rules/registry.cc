@@ -23,6 +23,7 @@ constexpr Kind kKinds[] = {
     {"log_of_negative", rules::make_log_of_negative},
     {"multiply", rules::make_multiply},
     {"normalize", rules::make_normalize},
+    {"only", rules::make_only},
     {"refuse", rules::make_refuse},
     {"rename", rules::make_rename},
     {"residual_gate", rules::make_residual_gate},

@@ -20,6 +20,7 @@ Result<std::unique_ptr<Rule>> make_fold(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_log_of_negative(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_only(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_refuse(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_rename(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_residual_gate(RuleReader& reader);

@@ -1,0 +1,286 @@
+// Products on every SIMD target, in F32. Few rows of x meet the codes of a weight as they are read:
+// per group, sum(x (s q + b)) is s sum(x q) + b sum(x). For many, weights are decoded to F32 once.
+#include "kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/matmul_highway.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/active_target.h"
+#include "kernels/float_rows-inl.h"
+#include "kernels/matmul_engine.h"
+#include "kernels/ref/matmul.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mlxmill::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+#if MLXMILL_TARGET_HAS_VECTORS
+
+/// Sums over one row of codes for kM rows of x.
+template <int kBits, Code kCode, std::size_t kM>
+HWY_INLINE void meet_row(const MatrixView& w, std::size_t n, const float* const (&x)[kM],
+                         const float* scales, std::uint8_t* buffer, Floats (&total)[kM]) {
+  const std::size_t group = group_of(w);
+  const std::uint8_t* row = weight_row(w, n);
+  for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
+    const std::size_t now = std::min(kBlockCodes, w.cols - first);
+    const std::uint8_t* codes = block_of_codes<kBits, kCode>(row, first, now, buffer);
+    for (std::size_t i = 0; i < now; i += group) {
+      Floats dot[kM];
+      for (std::size_t m = 0; m < kM; ++m) dot[m] = hn::Zero(FloatTag());
+      for (std::size_t j = i; j < i + group; j += kLanes) {
+        const Floats q = code_values<kCode>(codes + j);
+        for (std::size_t m = 0; m < kM; ++m) {
+          dot[m] = hn::MulAdd(q, hn::LoadU(FloatTag(), x[m] + first + j), dot[m]);
+        }
+      }
+      const Floats scale = set_float(scales[(first + i) / group] * kUnit<kCode>);
+      for (std::size_t m = 0; m < kM; ++m) total[m] = hn::MulAdd(dot[m], scale, total[m]);
+    }
+  }
+}
+
+/// total += a * b over n elements, a multiple of 16.
+HWY_INLINE Floats add_products(const float* a, const float* b, std::size_t n, Floats total) {
+  for (std::size_t i = 0; i < n; i += kLanes) {
+    total = hn::MulAdd(hn::LoadU(FloatTag(), a + i), hn::LoadU(FloatTag(), b + i), total);
+  }
+  return total;
+}
+
+HWY_INLINE float sum_of(Floats x) { return hn::GetLane(hn::SumOfLanes(FloatTag(), x)); }
+
+template <int kBits, Code kCode, std::size_t kM>
+void vector_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last,
+                 float* scratch) {
+  const MatrixView& w = p.weight;
+  const std::size_t groups = padded(groups_of(w));
+  float* scales = scratch;
+  float* biases = scratch + groups;
+  auto* buffer = reinterpret_cast<std::uint8_t*>(scratch + 2 * groups);
+  std::fill(scales, biases + groups, 0.0f);
+  const float* x[kM];
+  for (std::size_t m = 0; m < kM; ++m) x[m] = prepared + m * row_floats(w);
+  for (std::size_t n = first; n < last; ++n) {
+    Floats total[kM];
+    for (std::size_t m = 0; m < kM; ++m) total[m] = hn::Zero(FloatTag());
+    decode_parameters(w, w.scales, n, scales);
+    if (is_affine(w)) {
+      decode_parameters(w, w.biases, n, biases);
+      for (std::size_t m = 0; m < kM; ++m) {
+        total[m] = add_products(biases, x[m] + padded(w.cols), groups, total[m]);
+      }
+    }
+    meet_row<kBits, kCode, kM>(w, n, x, scales, buffer, total);
+    for (std::size_t m = 0; m < kM; ++m) ref::store(p.type, sum_of(total[m]), y_row(p, m), n);
+  }
+}
+
+/// Row n decoded to F32 and padded.
+void decode_row(const MatrixView& w, std::size_t n, float* scratch, float* to) {
+  if (!w.scheme) {
+    widen(w.type, weight_row(w, n), w.cols, to);
+    for (std::size_t k = 0; w.factor != 1.0f && k < w.cols; ++k) to[k] *= w.factor;
+    return;
+  }
+  const std::size_t groups = padded(groups_of(w));
+  const std::size_t group = group_of(w);
+  float* scales = scratch;
+  float* biases = scratch + groups;
+  auto* buffer = reinterpret_cast<std::uint8_t*>(scratch + 2 * groups);
+  decode_parameters(w, w.scales, n, scales);
+  if (is_affine(w)) {
+    decode_parameters(w, w.biases, n, biases);
+  } else {
+    std::fill(biases, biases + groups, 0.0f);
+  }
+  with_codes(w, [&]<int kBits, Code kCode>() HWY_ATTR {
+    for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
+      const std::size_t now = std::min(kBlockCodes, w.cols - first);
+      const std::uint8_t* codes =
+          block_of_codes<kBits, kCode>(weight_row(w, n), first, now, buffer);
+      for (std::size_t i = 0; i < now; i += kLanes) {
+        const std::size_t g = (first + i) / group;
+        const Floats scale = set_float(scales[g] * kUnit<kCode>);
+        hn::StoreU(hn::MulAdd(code_values<kCode>(codes + i), scale, set_float(biases[g])),
+                   FloatTag(), to + first + i);
+      }
+    }
+  });
+  std::fill(to + w.cols, to + padded(w.cols), 0.0f);
+}
+
+/// y of kM rows of x and kN decoded rows of weights.
+template <std::size_t kM, std::size_t kN>
+HWY_INLINE void batch_tile(const Product& p, const float* x, std::size_t i, const float* w,
+                           std::size_t n) {
+  const std::size_t x_stride = row_floats(p.weight);
+  const std::size_t w_stride = padded(p.weight.cols);
+  Floats sum[kM][kN];
+  for (std::size_t a = 0; a < kM; ++a) {
+    for (std::size_t b = 0; b < kN; ++b) sum[a][b] = hn::Zero(FloatTag());
+  }
+  for (std::size_t k = 0; k < w_stride; k += kLanes) {
+    Floats weights[kN];
+    for (std::size_t b = 0; b < kN; ++b) weights[b] = hn::LoadU(FloatTag(), w + b * w_stride + k);
+    for (std::size_t a = 0; a < kM; ++a) {
+      const Floats xs = hn::LoadU(FloatTag(), x + a * x_stride + k);
+      for (std::size_t b = 0; b < kN; ++b) sum[a][b] = hn::MulAdd(xs, weights[b], sum[a][b]);
+    }
+  }
+  for (std::size_t a = 0; a < kM; ++a) {
+    for (std::size_t b = 0; b < kN; ++b) {
+      ref::store(p.type, sum_of(sum[a][b]), y_row(p, i + a), n + b);
+    }
+  }
+}
+
+template <std::size_t kN>
+void batch_columns(const Product& p, const float* prepared, const float* w, std::size_t n) {
+  const std::size_t stride = row_floats(p.weight);
+  std::size_t i = 0;
+  for (; i + 4 <= p.count; i += 4) batch_tile<4, kN>(p, prepared + i * stride, i, w, n);
+  for (; i < p.count; ++i) batch_tile<1, kN>(p, prepared + i * stride, i, w, n);
+}
+
+/// Decodes up to kFloatBatchRows rows of weights and meets all of x with them. Targets with 16
+/// registers take fewer at a time.
+void batch_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last,
+                float* scratch) {
+  constexpr std::size_t kN = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 2 : 4;
+  const std::size_t stride = padded(p.weight.cols);
+  float* decoded = scratch + 2 * padded(groups_of(p.weight)) + kFloatCodesRoom / 4;
+  for (std::size_t n = first; n < last; ++n) {
+    decode_row(p.weight, n, scratch, decoded + (n - first) * stride);
+  }
+  std::size_t n = first;
+  for (; n + kN <= last; n += kN) {
+    batch_columns<kN>(p, prepared, decoded + (n - first) * stride, n);
+  }
+  for (; n < last; ++n) batch_columns<1>(p, prepared, decoded + (n - first) * stride, n);
+}
+
+/// Plain weights meet few rows of x: each row is widened in the cache, then multiplied.
+void plain_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last) {
+  const MatrixView& w = p.weight;
+  constexpr std::size_t kPart = 1024;
+  HWY_ALIGN float part[kPart];
+  for (std::size_t n = first; n < last; ++n) {
+    Floats total[kVectorRows];
+    for (Floats& t : total) t = hn::Zero(FloatTag());
+    for (std::size_t k = 0; k < w.cols; k += kPart) {
+      const std::size_t now = std::min(kPart, w.cols - k);
+      widen(w.type, weight_row(w, n) + k * dtype_bytes(w.type), now, part);
+      for (std::size_t m = 0; m < p.count; ++m) {
+        total[m] = add_products(part, prepared + m * row_floats(w) + k, padded(now), total[m]);
+      }
+    }
+    for (std::size_t m = 0; m < p.count; ++m) {
+      ref::store(p.type, sum_of(total[m]) * w.factor, y_row(p, m), n);
+    }
+  }
+}
+
+void prepare_here(const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+  const MatrixView& w = p.weight;
+  for (std::size_t i = first; i < last; ++i) {
+    float* to = reinterpret_cast<float*>(prepared) + i * row_floats(w);
+    widen(p.type, x_row(p, i), w.cols, to);
+    if (!is_affine(w)) continue;
+    float* sums = to + padded(w.cols);
+    std::fill(sums, sums + padded(groups_of(w)), 0.0f);
+    for (std::size_t g = 0; g < groups_of(w); ++g) {
+      Floats sum = hn::Zero(FloatTag());
+      for (std::size_t k = 0; k < group_of(w); k += kLanes) {
+        sum = hn::Add(sum, hn::LoadU(FloatTag(), to + g * group_of(w) + k));
+      }
+      sums[g] = sum_of(sum);
+    }
+  }
+}
+
+void compute_here(const Product& p, const std::uint8_t* prepared, std::size_t first,
+                  std::size_t last, std::uint8_t* scratch) {
+  record_target(HWY_TARGET);
+  const auto* x = reinterpret_cast<const float*>(prepared);
+  auto* floats = reinterpret_cast<float*>(scratch);
+  if (p.count > kVectorRows) return batch_rows(p, x, first, last, floats);
+  if (!p.weight.scheme) return plain_rows(p, x, first, last);
+  with_codes(p.weight, [&]<int kBits, Code kCode>() HWY_ATTR {
+    switch (p.count) {
+      case 1:
+        return vector_rows<kBits, kCode, 1>(p, x, first, last, floats);
+      case 2:
+        return vector_rows<kBits, kCode, 2>(p, x, first, last, floats);
+      case 3:
+        return vector_rows<kBits, kCode, 3>(p, x, first, last, floats);
+      default:
+        return vector_rows<kBits, kCode, 4>(p, x, first, last, floats);
+    }
+  });
+}
+
+#else
+
+void prepare_here(const Product& /*p*/, std::size_t /*first*/, std::size_t /*last*/,
+                  std::uint8_t* /*prepared*/) {}
+
+void compute_here(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
+                  std::size_t last, std::uint8_t* /*scratch*/) {
+  record_target(HWY_TARGET);
+  for (std::size_t i = 0; i < p.count; ++i) {
+    for (std::size_t n = first; n < last; ++n) {
+      ref::store(p.type, static_cast<float>(ref::output(p, i, n).value), y_row(p, i), n);
+    }
+  }
+}
+
+#endif  // MLXMILL_TARGET_HAS_VECTORS
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace mlxmill::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mlxmill::kernels {
+namespace {
+
+HWY_EXPORT(prepare_here);
+HWY_EXPORT(compute_here);
+
+}  // namespace
+
+const MatmulEngine& highway_engine() {
+  static const MatmulEngine engine{
+      "highway",
+      [] { return true; },
+      [](const Product&) { return true; },
+      [](const Product& p) { return p.count * row_floats(p.weight) * sizeof(float); },
+      [](const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+        HWY_DYNAMIC_DISPATCH(prepare_here)(p, first, last, prepared);
+      },
+      [](const Product& p) {
+        const std::size_t parameters = 2 * padded(groups_of(p.weight)) * sizeof(float);
+        const std::size_t decoded =
+            p.count > kVectorRows ? kFloatBatchRows * padded(p.weight.cols) * sizeof(float) : 0;
+        return parameters + kFloatCodesRoom + decoded;
+      },
+      [](const Product& p) {
+        return p.count > kVectorRows ? kFloatBatchRows : vector_task_rows(p.weight);
+      },
+      [](const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
+         std::uint8_t* scratch) {
+        HWY_DYNAMIC_DISPATCH(compute_here)(p, prepared, first, last, scratch);
+      }};
+  return engine;
+}
+
+}  // namespace mlxmill::kernels
+#endif  // HWY_ONCE
