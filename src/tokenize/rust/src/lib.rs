@@ -86,7 +86,7 @@ pub unsafe extern "C" fn mlxmill_tokenizer_load(
     let memory = (64usize << 20).saturating_add(json_size.saturating_mul(64));
     let json = slice(json, json_size).to_vec();
     let settings = slice(settings, settings_size).to_vec();
-    let result = limits::limited(memory, None, move || {
+    let result = limits::limited(limits::DEEP_STACK, memory, None, move || {
         let tokenizer = tokenizer::load(text(&json)?, text(&settings)?)?;
         Ok(Box::new(tokenizer))
     });
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn mlxmill_template_render(
         Err(error) => Err(Failure::Refused(error.to_string())),
         Ok(limits) => {
             let time = Duration::from_millis(limits.milliseconds);
-            limits::limited(limits.memory, Some(time), move || {
+            limits::limited(limits::STACK, limits.memory, Some(time), move || {
                 template::render(text(&source)?, text(&context)?, &limits)
             })
         }

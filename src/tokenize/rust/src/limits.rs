@@ -12,7 +12,9 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Enough for every recursion that the parsers' own depth limits allow.
-const STACK_BYTES: usize = 64 << 20;
+pub const DEEP_STACK: usize = 64 << 20;
+/// Templates nest less, and run often: a thread's stack is not free.
+pub const STACK: usize = 16 << 20;
 /// Parked threads are memory that is lost: past so many, limited work is refused.
 const MAX_PARKED: u32 = 16;
 
@@ -134,8 +136,9 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, Failure
     }
 }
 
-/// Runs `work` in a thread that may hold `memory` bytes at once and take `time`.
+/// Runs `work` in a thread with a stack of so many bytes that may hold `memory` bytes at once and take `time`.
 pub fn limited<T: Send + 'static>(
+    stack: usize,
     memory: usize,
     time: Option<Duration>,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -147,7 +150,7 @@ pub fn limited<T: Send + 'static>(
     let watch = Arc::new(Watch { state: AtomicU32::new(RUNNING), waiter: std::thread::current(), budget });
     let slot: Arc<Mutex<Option<Result<T, Failure>>>> = Arc::new(Mutex::new(None));
     let (its_watch, its_slot) = (watch.clone(), slot.clone());
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+    let thread = std::thread::Builder::new().stack_size(stack).spawn(move || {
         METER.with(|cell| cell.set(Meter { watch: Arc::as_ptr(&its_watch), used: 0 }));
         let result = guarded(work);
         METER.with(|cell| cell.set(Meter { watch: std::ptr::null(), used: 0 }));
