@@ -207,7 +207,10 @@ TEST(TorchHostile, RefusesEveryWayToRunSomething) {
               uses("PERSID") + ", which names a storage by a line of text; nothing was executed");
   }
   // Names that are found in the memo, and made of pieces.
-  EXPECT_EQ(refusal(py_str("os") + "q\x050" + "h\x05" + py_str("system") + "\x93"),
+  EXPECT_EQ(refusal(py_str("os") +
+                    "q\x05"
+                    "0h\x05" +
+                    py_str("system") + "\x93"),
             "the pickle asks for 'os system', which is no tensor; nothing was executed");
   EXPECT_EQ(refusal(py_str("os.path") + py_str("os.system") + "\x93"),
             "the pickle asks for 'os.path os.system', which is no tensor; nothing was executed");
