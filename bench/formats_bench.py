@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Time and peak memory of a conversion for every source format, on about 1 GB of weights each, beside cp of the same files,
-mlx_lm.convert where it reads them, and the gguf package's decoder.
+mlx_lm.convert where it reads them, llama-quantize and the gguf package's decoder for GGUF.
 
 Sources hold random codes with plausible scales. Each output is verified by `mlxmill verify`. Runs in build/venv
-(tools/setup.sh --tests makes it).
+(tools/setup.sh --tests makes it). llama-quantize of llama.cpp is used when it is on PATH or told; it copies (COPY) what mlxmill
+repacks, and writes Q4_0 where mlxmill quantizes to 4 bits.
 """
 import argparse
 import json
@@ -94,6 +95,7 @@ FORMATS = {
         "g": {"weights": {"num_bits": 4, "group_size": 32}}}}, 0.56, (), False),
     "compressed-tensors mxfp4": ("mxfp4", {**PACKED, "format": "mxfp4-pack-quantized"}, 0.53, (), False),
     "ModelOpt NVFP4": ("nvfp4", {"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.56, ("-q",), False),
+    "GGUF BF16": ("BF16", None, 2, ("-q",), False),
     "GGUF Q4_0": ("Q4_0", None, 0.56, (), False),
     "GGUF Q8_0": ("Q8_0", None, 1.06, (), False),
     "GGUF Q4_K": ("Q4_K", None, 0.56, ("-q",), False),
@@ -135,9 +137,12 @@ def write_gguf(path, config, kinds, kind, maker):
         if len(shape) == 1:
             writer.add_tensor(to, np.ones(shape, np.float32))
             continue
-        blocks = maker.bytes_of(shape[0] * shape[1] // elements, size)
-        for at in HALF_AT[kind]:
-            blocks[:, at:at + 2] = np.full(len(blocks), 0.001, np.float16).view(np.uint8).reshape(-1, 2)
+        if kind == "BF16":
+            blocks = np.frombuffer(maker.bf16(shape).data, np.uint8)
+        else:
+            blocks = maker.bytes_of(shape[0] * shape[1] // elements, size)
+            for at in HALF_AT[kind]:
+                blocks[:, at:at + 2] = np.full(len(blocks), 0.001, np.float16).view(np.uint8).reshape(-1, 2)
         writer.add_tensor(to, blocks.reshape(shape[0], -1), raw_dtype=quantized)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -188,6 +193,9 @@ def contenders(name, source, arguments):
     result = {"cp": ["cp", "-r", source, "OUT"], "mlxmill": [arguments.mlxmill, "convert", source, "-o", "OUT", "--quiet", *flags]}
     if in_mlx_lm:
         result["mlx-lm"] = [sys.executable, "-m", "mlx_lm", "convert", "--hf-path", source, "--mlx-path", "OUT", *flags]
+    if name.startswith("GGUF") and arguments.llama_quantize:
+        to = "Q4_0" if "-q" in flags else "COPY"
+        result["llama-quantize " + to] = [arguments.llama_quantize, "--allow-requantize", source, "OUT", to]
     if name.startswith("GGUF"):
         code = ("import gguf, sys\n"
                 "for t in gguf.GGUFReader(sys.argv[1]).tensors: gguf.quants.dequantize(t.data, t.tensor_type)")
@@ -203,6 +211,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=GIGABYTE, help="size of each source")
     parser.add_argument("--only", default="", help="formats whose name contains this")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--llama-quantize", default=shutil.which("llama-quantize"), help="llama.cpp's program; default: on PATH")
     arguments = parser.parse_args()
     arguments.mlxmill = arguments.mlxmill.resolve()
     work = arguments.output / "mlxmill-formats-bench"

@@ -55,6 +55,7 @@ struct Job {
   DType to =
       DType::kBF16;  ///< Dtype it is converted to first, and the output's where not quantized.
   std::optional<Scheme> scheme;
+  std::optional<DType> bytes_are;  ///< kCopy of bytes: the 8-bit floats that they hold.
   std::vector<std::size_t>
       outputs;                 ///< Into Conversion::outputs; codes, scales, biases or one tensor.
   std::uint64_t elements = 0;  ///< Weights.

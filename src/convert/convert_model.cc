@@ -95,7 +95,7 @@ Error non_finite_error(const PipelineResult& result) {
   if (result.non_finite.size() > kMost)
     list += fmt::format(" and {} more modules", result.non_finite.size() - kMost);
   return Error(Code::kNonFinite,
-               fmt::format("{} weights are NaN or infinite: {}", result.non_finite_total, list))
+               fmt::format("{} values are NaN or infinite: {}", result.non_finite_total, list))
       .hint(
           "the checkpoint is damaged, or --dtype cannot hold its values; --allow-non-finite passes "
           "them on");
@@ -178,7 +178,7 @@ Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbac
   }
   if (result->non_finite_total) {
     say(callbacks.warning,
-        fmt::format("{} weights are NaN or infinite and were passed on", result->non_finite_total));
+        fmt::format("{} values are NaN or infinite and were passed on", result->non_finite_total));
   }
   MLXMILL_TRY(work.publish(options.force));
 

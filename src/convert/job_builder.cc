@@ -155,7 +155,12 @@ Status JobBuilder::add_packed(const Module& module) {
     add_dequantize(module, *scheme);
     first_rest = needed;
   }
-  for (std::size_t i = first_rest; i < module.tensors.size(); ++i) add_copy(module, i);
+  for (std::size_t i = first_rest; i < module.tensors.size(); ++i) {
+    add_copy(module, i);
+    const bool scales = module.tensors[i].name == module.path + ".scales";
+    if (scales && scheme->mode != Mode::kAffine)
+      c_.jobs.back().bytes_are = scheme->mode == Mode::kNvfp4 ? DType::kF8E4M3 : DType::kF8E8M0;
+  }
   note_plan(module, scheme, {});
   if (settings_.dequantize) c_.plan.modules.back().scheme.reset();
   return {};

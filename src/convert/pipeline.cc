@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <string_view>
 
 #include "base/parallel.h"
 #include "convert/journal.h"
@@ -258,6 +260,7 @@ class Pipeline {
 
   Status collect(PipelineResult& result) {
     result.tensor_digests.resize(c_.outputs.size());
+    std::map<std::string_view, std::size_t> listed;  // A module's codes, scales and biases.
     for (const Job& job : c_.jobs) {
       std::array<io::Hasher, 3> hashers;
       std::uint64_t non_finite = 0;
@@ -269,7 +272,11 @@ class Pipeline {
       }
       for (std::size_t i = 0; i < job.outputs.size(); ++i)
         result.tensor_digests[job.outputs[i]] = hashers[i].finish();
-      if (non_finite) result.non_finite.emplace_back(job.module, non_finite);
+      if (non_finite) {
+        const auto [at, is_new] = listed.emplace(job.module, result.non_finite.size());
+        if (is_new) result.non_finite.emplace_back(job.module, 0);
+        result.non_finite[at->second].second += non_finite;
+      }
       result.non_finite_total += non_finite;
     }
     for (io::File& file : files_) MLXMILL_TRY(file.sync());

@@ -93,6 +93,17 @@ void UnitWorker::dequantize(const Job& job, std::uint64_t offset_elements, std::
                       grow(out_[0], n * dtype_bytes(job.to)));
 }
 
+namespace {
+
+/// Neither type has an infinity.
+std::uint32_t count_nan_bytes(const std::byte* bytes, DType type, std::uint64_t n) {
+  const std::byte mask{static_cast<unsigned char>(type == DType::kF8E4M3 ? 0x7F : 0xFF)};
+  return static_cast<std::uint32_t>(
+      std::count_if(bytes, bytes + n, [mask](std::byte b) { return (b & mask) == mask; }));
+}
+
+}  // namespace
+
 Status UnitWorker::compute(const Job& job, std::uint64_t first, std::uint64_t unit,
                            UnitRecord& record) {
   const std::uint64_t offset = (unit - first) * job.unit_elements;
@@ -113,6 +124,7 @@ Status UnitWorker::compute(const Job& job, std::uint64_t first, std::uint64_t un
   if (job.kind == Job::Kind::kCopy) {
     if (is_mlx_float(job.to))
       record.non_finite = static_cast<std::uint32_t>(kernels::count_non_finite(weights, job.to, n));
+    if (job.bytes_are) record.non_finite = count_nan_bytes(weights, *job.bytes_are, n);
     return write(job, unit, std::array<const std::byte*, 1>{weights}, record);
   }
 

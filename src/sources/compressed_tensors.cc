@@ -264,6 +264,31 @@ Result<Told> read_groups(const base::Value& settings) {
   return told;
 }
 
+/// Rotations that are not in the weights alone (transform_config: SpinQuant, QuIP). Source:
+/// compressed_tensors/transform/transform_args.py, TransformLocation.is_online.
+Status check_transforms(const base::Value& settings) {
+  const base::Value* transforms = settings.find("transform_config");
+  const base::Value* groups = transforms ? transforms->find("config_groups") : nullptr;
+  const base::Object* members = groups ? groups->as_object() : nullptr;
+  if (!members) return {};
+  for (const base::Member& group : *members) {
+    const base::Value* apply = group.value.find("apply");
+    const base::Array* places = apply ? apply->as_array() : nullptr;
+    if (!places) continue;
+    for (const base::Value& place : *places) {
+      const std::string location = text_setting(place, "location", "");
+      if (location == "weight_input" || location == "weight_output") continue;
+      return Error(Code::kUnsupported,
+                   fmt::format("transform_config turns activations ({} at {}) while the model "
+                               "runs, which MLX's layers do not",
+                               base::quoted(group.key), base::quoted(location)))
+          .at("config.json: quantization_config")
+          .hint("convert the original checkpoint");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Status decode_compressed_tensors(Work& work) {
@@ -276,6 +301,7 @@ Status decode_compressed_tensors(Work& work) {
                              base::quoted(sparse)))
         .at("config.json: quantization_config");
   }
+  MLXMILL_TRY(check_transforms(work.settings));
   // The one dense format whose tensors have the names of another.
   const std::string format = text_setting(work.settings, "format", "");
   if (format == "marlin-24") {

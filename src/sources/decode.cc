@@ -28,6 +28,7 @@ constexpr std::array kMethods = {
     Method{"fbgemm_fp8", decode_fp8},
     Method{"fp8", decode_fp8},
     Method{"gptq", decode_gptq},
+    Method{"intel/auto-round", decode_auto_round},
     Method{"modelopt", decode_modelopt},
     Method{"modelopt_fp4", decode_modelopt},
     Method{"modelopt_mixed", decode_modelopt},
@@ -75,6 +76,7 @@ Result<std::string> method_of(const base::Value& settings) {
     // hf_quant_config.json of ModelOpt names its producer instead.
     const base::Value* producer = settings.find("producer");
     const base::Value* name = producer ? producer->find("name") : nullptr;
+    if (!name) name = settings.find("quant_library");
     if (name && name->as_string()) return *name->as_string();
   }
   if (method && method->as_string()) return *method->as_string();
@@ -147,7 +149,7 @@ Status check_unused(const Work& work, const std::string& name, std::string_view 
       .at(fmt::format("tensor {}", base::quoted(name)));
 }
 
-const base::Value* settings_of(const base::Value& config, const base::Value& modelopt) {
+const base::Value* settings_of(const base::Value& config, const base::Value& beside) {
   const base::Value* mlx = config.find("quantization");
   if (mlx && !mlx->is_null()) return nullptr;
   const base::Value* own = config.find("quantization_config");
@@ -156,13 +158,13 @@ const base::Value* settings_of(const base::Value& config, const base::Value& mod
     own = text ? text->find("quantization_config") : nullptr;
   }
   if (own && !own->is_null()) return own;
-  return modelopt.is_null() ? nullptr : &modelopt;
+  return beside.is_null() ? nullptr : &beside;
 }
 
-Result<DecodedSource> decode(const base::Value& config, const base::Value& modelopt,
+Result<DecodedSource> decode(const base::Value& config, const base::Value& beside,
                              std::vector<TensorView> tensors, const ReadSmall& read, bool repack) {
   DecodedSource result;
-  const base::Value* settings = settings_of(config, modelopt);
+  const base::Value* settings = settings_of(config, beside);
   if (!settings) {
     result.tensors = std::move(tensors);
     return result;

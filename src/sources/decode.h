@@ -31,15 +31,15 @@ struct DecodedSource {
 };
 
 /// The settings of the checkpoint's quantization: config.json's quantization_config, that of its
-/// text_config, or `modelopt`, the contents of ModelOpt's hf_quant_config.json (null when there is
-/// none). Null for plain weights and for MLX's own.
-const base::Value* settings_of(const base::Value& config, const base::Value& modelopt);
+/// text_config, or `beside`, the contents of ModelOpt's hf_quant_config.json or of another file of
+/// their own (null when there is none). Null for plain weights and for MLX's own.
+const base::Value* settings_of(const base::Value& config, const base::Value& beside);
 
 /// Turns everything into weights; plain ones stay as they are. BitNet's bytes, for which mlx-lm has
 /// modules of its own, become MLX codes only with `repack`. Errors: kUnsupported for a method, or a
 /// variant of one, that is not read, naming it and a tensor; kInvalidInput for tensors that do not
 /// fit each other.
-Result<DecodedSource> decode(const base::Value& config, const base::Value& modelopt,
+Result<DecodedSource> decode(const base::Value& config, const base::Value& beside,
                              std::vector<tensors::TensorView> tensors, const ReadSmall& read,
                              bool repack = false);
 

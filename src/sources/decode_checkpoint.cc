@@ -1,5 +1,7 @@
 #include "sources/decode_checkpoint.h"
 
+#include <algorithm>
+#include <string_view>
 #include <system_error>
 
 #include "base/checked_math.h"
@@ -12,15 +14,38 @@ namespace {
 
 constexpr std::uint64_t kMaxSettingsBytes = 16 << 20;
 
-/// ModelOpt's settings, when they are in a file of their own; null without one.
-Result<base::Value> modelopt_settings(const formats::Checkpoint& checkpoint) {
-  const std::filesystem::path path = checkpoint.folder / "hf_quant_config.json";
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return base::Value();
-  MLXMILL_ASSIGN(const std::string text, io::read_text(path, kMaxSettingsBytes));
-  auto value = formats::parse_json(text);
-  if (!value) return std::move(value).error().at(path.string());
-  return value;
+/// Settings in a file of their own, and the method of those that do not name it.
+struct SettingsFile {
+  std::string_view name;
+  std::string_view method;
+};
+
+/// ModelOpt's; AutoGPTQ's and AutoAWQ's, which early checkpoints have alone.
+constexpr SettingsFile kSettingsFiles[] = {
+    {"hf_quant_config.json", ""}, {"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
+
+bool has_packed_codes(const formats::Checkpoint& checkpoint) {
+  return std::any_of(
+      checkpoint.tensors.begin(), checkpoint.tensors.end(),
+      [](const formats::CheckpointTensor& t) { return t.tensor.name.ends_with(".qweight"); });
+}
+
+/// The first that is there; null without one.
+Result<base::Value> settings_beside(const formats::Checkpoint& checkpoint) {
+  for (const SettingsFile& file : kSettingsFiles) {
+    // Files of these names also lie beside weights that are floats.
+    if (!file.method.empty() && !has_packed_codes(checkpoint)) continue;
+    const std::filesystem::path path = checkpoint.folder / file.name;
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) continue;
+    MLXMILL_ASSIGN(const std::string text, io::read_text(path, kMaxSettingsBytes));
+    auto value = formats::parse_json(text);
+    if (!value) return std::move(value).error().at(path.string());
+    if (!file.method.empty() && value->as_object() && !value->find("quant_method"))
+      value->set("quant_method", base::Value(std::string(file.method)));
+    return value;
+  }
+  return base::Value();
 }
 
 }  // namespace
@@ -47,7 +72,7 @@ Result<std::vector<tensors::TensorView>> stored_views(const formats::Checkpoint&
 }
 
 Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint, bool repack) {
-  MLXMILL_ASSIGN(const base::Value modelopt, modelopt_settings(checkpoint));
+  MLXMILL_ASSIGN(const base::Value beside, settings_beside(checkpoint));
   MLXMILL_ASSIGN(std::vector<tensors::TensorView> views, stored_views(checkpoint));
   const ReadSmall read = [&](std::size_t index) -> Result<std::vector<std::byte>> {
     const formats::CheckpointTensor& t = checkpoint.tensors[index];
@@ -58,7 +83,7 @@ Result<DecodedSource> decode_checkpoint(const formats::Checkpoint& checkpoint, b
     MLXMILL_TRY(checkpoint.shards[t.shard].file.read_at(begin, bytes));
     return bytes;
   };
-  return decode(checkpoint.config, modelopt, std::move(views), read, repack);
+  return decode(checkpoint.config, beside, std::move(views), read, repack);
 }
 
 }  // namespace mlxmill::sources

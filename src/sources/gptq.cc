@@ -1,8 +1,9 @@
 // GPTQ and AWQ: integer codes packed along inputs or outputs, with a scale and a zero point for
 // each group.
 //
-// Layouts: AutoGPTQ's and GPTQModel's QuantLinear, AutoAWQ's WQLinear_GEMM, and mlx_lm/utils.py
-// _transform_awq_weights.
+// Layouts: AutoGPTQ's and GPTQModel's QuantLinear, AutoAWQ's WQLinear_GEMM, mlx_lm/utils.py
+// _transform_awq_weights; AutoRound's auto_round_extension/triton/qlinear_tritonv2{,_zp}.py and
+// auto_round/inference/backend.py (GPTQ_FORMAT, GPTQ_FORMAT_NO_ZP).
 #include <fmt/format.h>
 
 #include "base/checked_math.h"
@@ -148,7 +149,10 @@ base::Value mlx_settings(std::int64_t group_size, int bits) {
 
 }  // namespace
 
-Status decode_gptq(Work& work) {
+namespace {
+
+/// As decode_gptq(), for zero points that are stored less `less`; none: as the settings say.
+Status decode_gptq_layout(Work& work, std::optional<int> less) {
   MLXMILL_ASSIGN(const std::int64_t bits, integer_setting(work.settings, "bits", 4, 2, 8));
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
     return unsupported(work, fmt::format("GPTQ with {} bits; read are 2, 3, 4 and 8", bits));
@@ -158,7 +162,9 @@ Status decode_gptq(Work& work) {
     return unsupported(work, "GPTQ in Marlin's packing is not read");
   MLXMILL_ASSIGN(const std::int64_t group,
                  integer_setting(work.settings, "group_size", 128, -1, 1 << 20));
-  const std::string format = text_setting(work.settings, "checkpoint_format", "gptq");
+  // transformers 5 calls it `format`.
+  const std::string format = text_setting(work.settings, "checkpoint_format",
+                                          text_setting(work.settings, "format", "gptq"));
   if (format != "gptq" && format != "gptq_v2") {
     return unsupported(work, fmt::format("checkpoint_format {} of GPTQ is not read; read are "
                                          "\"gptq\" and \"gptq_v2\"",
@@ -167,18 +173,27 @@ Status decode_gptq(Work& work) {
   Settings settings;
   settings.bits = static_cast<int>(bits);
   settings.group = std::max<std::int64_t>(group, 0);
-  settings.add_to_zeros = format == "gptq" ? 1 : 0;
+  settings.add_to_zeros = less.value_or(format == "gptq" ? 1 : 0);
   // GPTQModel's and AutoRound's settings of single modules.
   settings.varies = has(work.settings, "dynamic") || has(work.settings, "extra_config");
   work.result.quantization = mlx_settings(group, settings.bits);
   return decode_all(work, settings);
 }
 
+}  // namespace
+
+Status decode_gptq(Work& work) { return decode_gptq_layout(work, std::nullopt); }
+
 Status decode_awq(Work& work) {
-  MLXMILL_ASSIGN(const std::int64_t bits, integer_setting(work.settings, "bits", 4, 1, 16));
+  // The names in AutoAWQ's own file come second.
+  MLXMILL_ASSIGN(const std::int64_t own_bits, integer_setting(work.settings, "w_bit", 4, 1, 16));
+  MLXMILL_ASSIGN(const std::int64_t bits, integer_setting(work.settings, "bits", own_bits, 1, 16));
+  MLXMILL_ASSIGN(const std::int64_t own_group,
+                 integer_setting(work.settings, "q_group_size", 128, -1, 1 << 20));
   MLXMILL_ASSIGN(const std::int64_t group,
-                 integer_setting(work.settings, "group_size", 128, -1, 1 << 20));
-  const std::string version = text_setting(work.settings, "version", "gemm");
+                 integer_setting(work.settings, "group_size", own_group, -1, 1 << 20));
+  const std::string version =
+      text_setting(work.settings, "version", text_setting(work.settings, "format", "gemm"));
   if (bits != 4 || (version != "gemm" && version != "GEMM")) {
     return unsupported(work, fmt::format("AWQ with {} bits in version {} is not read; read are 4 "
                                          "bits in version \"gemm\"",
@@ -191,12 +206,17 @@ Status decode_awq(Work& work) {
 }
 
 Status decode_auto_round(Work& work) {
-  const std::string packing = text_setting(work.settings, "packing_format", "");
-  if (packing.ends_with("auto_gptq")) return decode_gptq(work);
-  if (packing.ends_with("auto_awq")) return decode_awq(work);
-  if (packing.ends_with("llm_compressor")) return decode_compressed_tensors(work);
-  return unsupported(work, fmt::format("the packing {} of AutoRound is not read; read are those of "
-                                       "auto_gptq, auto_awq and llm_compressor",
+  std::string packing = text_setting(work.settings, "packing_format", "auto_round:auto_gptq");
+  if (packing.starts_with("auto_round:")) packing.erase(0, std::string_view("auto_round:").size());
+  // GPTQ's layout in two variants: AutoGPTQ's has zero points less one, AutoRound's own has not.
+  if (packing == "auto_gptq" || packing == "gptq") return decode_gptq_layout(work, 1);
+  if (packing == "auto_round" || packing == "gptqmodel") return decode_gptq_layout(work, 0);
+  if (packing == "auto_awq" || packing == "awq") return decode_awq(work);
+  if (packing == "llm_compressor") return decode_compressed_tensors(work);
+  if (packing == "fp8") return decode_fp8(work);
+  return unsupported(work, fmt::format("the packing {} of AutoRound is not read; read are "
+                                       "auto_round, auto_gptq, gptqmodel, auto_awq, "
+                                       "llm_compressor and fp8",
                                        base::quoted(packing)));
 }
 

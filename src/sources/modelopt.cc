@@ -12,7 +12,7 @@ using tensors::TensorView;
 
 namespace {
 
-/// FP8_PB_WO keeps the scales of blocks as [rows, 1, columns, 1].
+/// FP8_PB_WO keeps the scales of blocks as [rows, 1, columns, 1], or as DeepSeek does.
 Result<TensorView> flat_blocks(const TensorView& scales) {
   const base::Shape& shape = scales.shape;
   if (shape.size() != 4 || shape[1] != 1 || shape[3] != 1) return scales;
@@ -26,6 +26,11 @@ Status decode_one(Work& work, const std::string& weight, const std::string& pref
     return Error(Code::kInvalidInput, fmt::format("there is no {} for it", base::quoted(weight)))
         .at(fmt::format("tensor {}", base::quoted(prefix)))
         .hint("is a shard missing?");
+  }
+  if (found->packed || (!found->pieces.empty() && found->pieces[0].computed)) {
+    return Error(Code::kInvalidInput,
+                 fmt::format("{} has another scale already", base::quoted(weight)))
+        .at(fmt::format("tensor {}", base::quoted(prefix)));
   }
   if (is_mlx_float(found->dtype)) {
     work.drop(prefix, "a scale of weights that are floats already");
@@ -55,16 +60,15 @@ Status decode_modelopt(Work& work) {
   const base::Value* nested = work.settings.find("quantization");
   const base::Value& settings = nested && nested->as_object() ? *nested : work.settings;
   const std::string algorithm = text_setting(settings, "quant_algo", "");
-  for (const std::string_view ending : {".pre_quant_scale", ".weight_scale_inv"}) {
-    for (const std::string& path : work.table.ending_in(ending)) {
-      return Error(Code::kUnsupported,
-                   fmt::format("ModelOpt's {} is not read", base::quoted(algorithm)))
-          .at(fmt::format("tensor {}", base::quoted(path + std::string(ending))))
-          .hint("convert the original checkpoint");
-    }
+  for (const std::string& path : work.table.ending_in(".pre_quant_scale")) {
+    return Error(Code::kUnsupported,
+                 fmt::format("ModelOpt's {} is not read", base::quoted(algorithm)))
+        .at(fmt::format("tensor {}", base::quoted(path + ".pre_quant_scale")))
+        .hint("convert the original checkpoint");
   }
   for (const std::string_view ending :
-       {".input_scale", ".q_scale", ".k_scale", ".v_scale", ".output_scale", "_input_scale"}) {
+       {".input_scale", ".q_scale", ".k_scale", ".v_scale", ".output_scale", "_input_scale",
+        ".k_proj.k_bias", ".v_proj.v_bias"}) {
     for (const std::string& path : work.table.ending_in(ending))
       work.drop(path + std::string(ending), "a scale of activations");
   }
@@ -72,6 +76,8 @@ Status decode_modelopt(Work& work) {
     MLXMILL_TRY(decode_one(work, path, path + "_weight_scale"));
   for (const std::string& path : work.table.ending_in(".weight_scale"))
     MLXMILL_TRY(decode_one(work, path + ".weight", path + ".weight_scale"));
+  for (const std::string& path : work.table.ending_in(".weight_scale_inv"))
+    MLXMILL_TRY(decode_one(work, path + ".weight", path + ".weight_scale_inv"));
   return {};
 }
 

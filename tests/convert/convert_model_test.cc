@@ -171,7 +171,7 @@ TEST(ConvertModel, RefusesNonFiniteWeightsByName) {
   const auto refused = convert_model(options);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kNonFinite);
-  EXPECT_NE(refused.error().message().find("1 weights are NaN or infinite: model."),
+  EXPECT_NE(refused.error().message().find("1 values are NaN or infinite: model."),
             std::string::npos)
       << refused.error().message();
   EXPECT_FALSE(fs::exists(temp / "out"));

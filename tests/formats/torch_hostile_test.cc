@@ -185,12 +185,72 @@ TEST(TorchHostile, RefusesOtherStates) {
             "executed");
 }
 
+// Every opcode that can run something when Python reads it, here in a file of weights and on names
+// that are allowed elsewhere.
+TEST(TorchHostile, RefusesEveryWayToRunSomething) {
+  const std::string tensor_class = py_global("torch", "Tensor");
+  const std::string any_class = ", which makes an object of any class; nothing was executed";
+  const std::string registry = ", which takes a class from Python's registry; nothing was executed";
+  const auto uses = [](std::string_view opcode) {
+    return "the pickle uses " + std::string(opcode);
+  };
+  EXPECT_EQ(refusal("(" + py_str("id") + "ios\nsystem\n"), uses("INST") + any_class);
+  EXPECT_EQ(refusal("(itorch\nTensor\n"), uses("INST") + any_class);
+  EXPECT_EQ(refusal("(" + tensor_class + py_str("id") + "o"), uses("OBJ") + any_class);
+  EXPECT_EQ(refusal(tensor_class + ")\x81"), uses("NEWOBJ") + any_class);
+  EXPECT_EQ(refusal(tensor_class + ")}\x92"), uses("NEWOBJ_EX") + any_class);
+  EXPECT_EQ(refusal("\x82\x01"), uses("EXT1") + registry);
+  EXPECT_EQ(refusal("\x83\x01\x01"), uses("EXT2") + registry);
+  EXPECT_EQ(refusal("\x84" + le(1, 4)), uses("EXT4") + registry);
+  for (const std::string id : {"0", "", "../data.pkl", "os.system", "\xff\x1b[2J"}) {
+    EXPECT_EQ(refusal("P" + id + "\n"),
+              uses("PERSID") + ", which names a storage by a line of text; nothing was executed");
+  }
+  // Names that are found in the memo, and made of pieces.
+  EXPECT_EQ(refusal(py_str("os") +
+                    "q\x05"
+                    "0h\x05" +
+                    py_str("system") + "\x93"),
+            "the pickle asks for 'os system', which is no tensor; nothing was executed");
+  EXPECT_EQ(refusal(py_str("os.path") + py_str("os.system") + "\x93"),
+            "the pickle asks for 'os.path os.system', which is no tensor; nothing was executed");
+  EXPECT_EQ(refusal("C\x02os" + py_str("system") + "\x93"),
+            "STACK_GLOBAL finds no two strings on the stack");
+  EXPECT_EQ(refusal(tensor_class + ")R"),
+            "the pickle calls a class or dtype; nothing was executed");
+  EXPECT_EQ(refusal(py_str("os.system") + py_tuple({py_str("id")}) + "R"),
+            "calls a str with a tuple; expected a name and a tuple");
+  EXPECT_EQ(refusal(py_call(py_global("collections", "OrderedDict"), {}) + ")R"),
+            "calls an OrderedDict with a tuple; expected a name and a tuple");
+}
+
+// BUILD runs __setstate__, or updates __dict__ and the slots.
+TEST(TorchHostile, RefusesStatesThatCouldRunSomething) {
+  const std::string ordered = py_call(py_global("collections", "OrderedDict"), {});
+  const std::string executed = "; nothing was executed";
+  EXPECT_EQ(refusal(py_global("torch", "Tensor") + py_dict({py_str("__setstate__"), "N"}) + "b"),
+            "BUILD sets the state of a name to a dict" + executed);
+  EXPECT_EQ(refusal(kStorage + py_dict({py_str("__class__"), "N"}) + "b"),
+            "BUILD sets the state of an object to a dict" + executed);
+  EXPECT_EQ(refusal(ordered + py_tuple({"N", py_dict({py_str("__setstate__"), "N"})}) + "b"),
+            "BUILD sets the state of an OrderedDict to a tuple" + executed);
+  for (const std::string key : {"__setstate__", "__class__", "__reduce__", "keys", "_Metadata"}) {
+    EXPECT_EQ(refusal(ordered + py_dict({py_str(key), "N"}) + "b"),
+              "BUILD sets attributes of an OrderedDict; expected '_metadata' alone" + executed);
+  }
+  EXPECT_EQ(refusal("]Nb"), "BUILD sets the state of a list to None" + executed);
+}
+
 TEST(TorchHostile, RefusesWrongPersistentIds) {
   const std::string type = py_global("torch", "FloatStorage");
   const auto id = [&](const std::vector<std::string>& items) {
     return refusal(py_tuple(items) + "Q");
   };
   EXPECT_EQ(refusal("NQ"), "a persistent id is None; expected a tuple");
+  EXPECT_EQ(refusal(py_str("0") + "Q"), "a persistent id is a str; expected a tuple");
+  EXPECT_EQ(refusal("]Q"), "a persistent id is a list; expected a tuple");
+  EXPECT_EQ(refusal(kTensor + "Q"), "a persistent id is an object; expected a tuple");
+  EXPECT_EQ(refusal(type + "Q"), "a persistent id is a name; expected a tuple");
   EXPECT_EQ(id({}), "a persistent id has 0 arguments; expected 5");
   EXPECT_EQ(id({py_str("module"), type, py_str("0"), py_str("cpu"), py_int(6)}),
             "a persistent id of 'module'; expected 'storage'");

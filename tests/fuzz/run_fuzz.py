@@ -74,6 +74,14 @@ def sources_inputs():
     for bits in (2, 3, 4, 8):
         yield model({"quant_method": "gptq", "bits": bits, "checkpoint_format": "gptq_v2"}, ("a.g_idx", "I32", 64),
                     ("a.qweight", "I32", 2 * bits, 32), ("a.scales", "F16", 2, 32), ("a.qzeros", "I32", 2, bits), data=order)
+    # Columns in any order: groups of 48 and 16, and of the sizes that the order happens to have.
+    for group, groups in ((48, 2), (-1, 2), (32, 4)):
+        mixed = b"".join((i * 5 % 64 // 16 % groups).to_bytes(4, "little") for i in range(64))
+        yield model({"quant_method": "gptq", "bits": 4, "group_size": group, "desc_act": True}, ("a.g_idx", "I32", 64),
+                    ("a.qweight", "I32", 8, 32), ("a.scales", "F16", groups, 32), ("a.qzeros", "I32", groups, 4), data=mixed)
+    for packing in ("auto_round", "auto_round:auto_gptq"):
+        yield model({"quant_method": "auto-round", "bits": 4, "packing_format": packing}, ("a.qweight", "I32", 8, 32),
+                    ("a.scales", "F16", 2, 32), ("a.qzeros", "I32", 2, 4))
     yield model({"quant_method": "awq"}, ("a.qweight", "I32", 64, 4), ("a.scales", "F16", 2, 32), ("a.qzeros", "I32", 2, 4))
     integers = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}}
     yield model(integers, ("a.weight_packed", "I32", 8, 8), ("a.weight_scale", "BF16", 8, 2), ("a.weight_zero_point", "I32", 1, 2))
@@ -84,6 +92,12 @@ def sources_inputs():
     yield model(integers, ("a.weight_packed", "U8", 8, 32), ("a.weight_scale", "F8_E4M3", 8, 4), ("a.weight_global_scale", "F32", 1))
     yield model({"quant_method": "modelopt"}, ("a.weight", "U8", 8, 32), ("a.weight_scale", "F8_E4M3", 8, 4),
                 ("a.weight_scale_2", "F32"), ("b.weight", "F8_E4M3", 8, 8), ("b.weight_scale", "F32"), ("b.input_scale", "F32"))
+    # Factors for each expert, for parts of an expert's rows, and for all.
+    for factor in ((2,), (2, 2), (1,)):
+        yield model({"quant_method": "modelopt"}, ("e.gate_up_proj", "U8", 2, 8, 32), ("e.gate_up_proj_weight_scale", "F8_E4M3", 2, 8, 4),
+                    ("e.gate_up_proj_weight_scale_2", "F32", *factor), ("e.gate_up_proj_input_scale", "F32", 1))
+    yield model({"quant_method": "modelopt"}, ("a.weight", "F8_E4M3", 16, 32), ("a.weight_scale", "F32", 2, 1, 2, 1),
+                ("b.weight", "F8_E4M3", 16, 32), ("b.weight_scale_inv", "F32", 2, 2))
     yield model({"quant_method": "mxfp4"}, ("e.down_proj_blocks", "U8", 2, 4, 2, 16), ("e.down_proj_scales", "U8", 2, 4, 2))
     yield model({"quant_method": "bitnet"}, ("a.weight", "U8", 8, 128), ("a.weight_scale", "BF16", 1), repack=1)
 

@@ -129,6 +129,12 @@ void check_packed(const TensorView& view, streaming::SourcePool& pool) {
     require(packed.biases->shape == expected && packed.biases->dtype == packed.scales.dtype);
     check_reading(*packed.biases, pool);
   }
+  if (packed.factor) {
+    require(packed.scheme.mode == Mode::kNvfp4 && packed.factor->dtype == DType::kF32);
+    expected.back() = 1;
+    require(packed.factor->shape == expected);
+    check_reading(*packed.factor, pool);
+  }
   expected.back() = columns * packed.scheme.bits / 32;
   require(packed.codes.shape == expected && packed.codes.dtype == DType::kU32);
   check_reading(packed.codes, pool);

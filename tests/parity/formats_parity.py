@@ -89,6 +89,12 @@ CASES = [
     ("gptq, the last group shorter", in_groups(8, 160), lambda w: formats.gptq_any_groups(w, 8, np.arange(w.shape[1]) // 160, 128)),
     ("auto-round", {"quant_method": "auto-round", "bits": 4, "group_size": 128, "sym": True, "packing_format": "auto_round:auto_gptq"},
      lambda w: formats.gptq(w, 4, 128)),
+    ("auto-round, its own packing", {"quant_method": "auto-round", "bits": 4, "group_size": 64, "sym": False, "packing_format": "auto_round"},
+     lambda w: formats.gptq(w, 4, 64, False, 2)),
+    ("gptq, settings in quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+     lambda w: formats.gptq(w, 4, 128)),
+    ("awq, settings in quant_config.json", {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"},
+     lambda w: formats.awq(w, 64)),
     ("awq", {"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm", "zero_point": True},
      lambda w: formats.awq(w, 64)),
     ("compressed-tensors int4 g32", packed_settings("pack-quantized", 4, 32), lambda w: formats.pack_quantized(w, 4, 32)),
@@ -143,7 +149,8 @@ def quantized(sample, settings, store):
     if "quant_method" in settings:
         checkpoint.config["quantization_config"] = settings
     else:
-        checkpoint.files["hf_quant_config.json"] = json.dumps(settings).encode()
+        beside = "quant_config.json" if "w_bit" in settings else "quantize_config.json" if "bits" in settings else "hf_quant_config.json"
+        checkpoint.files[beside] = json.dumps(settings).encode()
     if any(t.dtype == "F16" for t in checkpoint.tensors.values()):
         checkpoint.config["torch_dtype"] = "float16"
     return checkpoint, expected

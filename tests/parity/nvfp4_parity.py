@@ -161,12 +161,42 @@ def check_muse_spark(program, base, work):
     require(json.loads((work / "ours" / "config.json").read_text())["quantization"]["mode"] == "nvfp4", "config.json")
 
 
+BAILING = {"model_type": "bailing_hybrid", "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
+           "moe_intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4, "num_experts": 4, "num_experts_per_tok": 2,
+           "num_shared_experts": 1, "first_k_dense_replace": 0, "layer_group_size": 2, "group_norm_size": 1, "n_group": 1,
+           "topk_group": 1, "head_dim": 32, "q_lora_rank": 64, "kv_lora_rank": 64, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32,
+           "v_head_dim": 32, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 256,
+           "routed_scaling_factor": 1.0, "norm_topk_prob": True, "score_function": "sigmoid", "torch_dtype": "bfloat16"}
+
+
+def check_latent_attention(program, base, work):
+    """Codes of kv_b_proj, which is cut into both halves of latent attention: no codes are left, nor a factor that
+    mlx-lm's layers do not take."""
+    tensors = plain(families.tensors_of(BAILING))
+    at = "model.layers.1.attention."
+    keys = tensors.pop(at + "embed_q.weight").swapaxes(1, 2)
+    values = tensors.pop(at + "unembed_out.weight")
+    heads, _, rank = values.shape
+    made, must_be = formats.nvfp4(np.concatenate([keys, values], axis=1).reshape(-1, rank), ("weight", "weight_scale", "weight_scale_2"), False)
+    twin = {name: bf16(tensor) for name, tensor in tensors.items()}
+    coded = {**twin, **{at + "kv_b_proj." + suffix: tensor for suffix, tensor in made.items()}}
+    twin[at + "kv_b_proj.weight"] = bf16(must_be["values"])
+    write(work / "coded", base, {**BAILING, "quantization_config": MODELOPT}, coded)
+    write(work / "twin", base, BAILING, twin)
+    for flags in ((), ("-q",)):
+        ours = run(program, work / "coded", work / ("ours" + "".join(flags)), *flags)
+        require(not [name for name in ours if name.endswith("global_scale")], "a factor is left")
+        require(ours == run(program, work / "twin", work / ("theirs" + "".join(flags)), *flags), f"{flags}: not the decoded weights")
+    require(oracle.logits_of(work / "ours")[1], "logits are not finite")
+
+
 def main():
     program, base = Path(sys.argv[1]), Path(sys.argv[2])
     checks = {
         "experts, ModelOpt": lambda work: check_moe(program, base, work, MODELOPT, ("weight", "weight_scale", "weight_scale_2"), False),
         "experts, compressed-tensors": lambda work: check_moe(
             program, base, work, COMPRESSED, ("weight_packed", "weight_scale", "weight_global_scale"), True),
+        "latent attention, ModelOpt": lambda work: check_latent_attention(program, base, work),
         "muse_spark, ModelOpt": lambda work: check_muse_spark(program, base, work),
     }
     failed = 0

@@ -48,8 +48,8 @@ TEST(Decode, PlainWeightsStayAsTheyAre) {
 
 TEST(Decode, RefusesAMethodThatIsNotRead) {
   const std::string read =
-      "auto-round, awq, bitnet, compressed-tensors, fbgemm_fp8, fp8, gptq, modelopt, modelopt_fp4, "
-      "modelopt_mixed, mxfp4, mxfp8";
+      "auto-round, awq, bitnet, compressed-tensors, fbgemm_fp8, fp8, gptq, intel/auto-round, "
+      "modelopt, modelopt_fp4, modelopt_mixed, mxfp4, mxfp8";
   EXPECT_EQ(refusal(R"({"quant_method": "hqq"})",
                     {{"n.weight", DType::kBF16, {4}}, {"a.W_q", DType::kU8, {4, 2}}}),
             "kUnsupported " + kWhere +
@@ -190,8 +190,8 @@ TEST(ModelOpt, RefusesWhatDoesNotFit) {
             "the original checkpoint");
   EXPECT_EQ(refusal(R"({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "B"}})",
                     {{"a.weight_scale_inv", DType::kF32, {8}}}),
-            "kUnsupported tensor 'a.weight_scale_inv': ModelOpt's 'B' is not read; convert the "
-            "original checkpoint");
+            "kInvalidInput tensor 'a.weight_scale_inv': there is no 'a.weight' for it; is a shard "
+            "missing?");
 }
 
 TEST(Mxfp4, KeepsItsBytes) {

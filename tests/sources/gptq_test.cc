@@ -249,11 +249,12 @@ TEST(Gptq, RefusesSettings) {
                 "AWQ with 4 bits in version 'gemv_fast' is not read; read are 4 bits in version "
                 "'gemm'; its tensor 'a.qweight' is I32 [16, 8]; " +
                 original);
-  EXPECT_EQ(refusal(R"({"quant_method": "auto-round", "packing_format": "auto_round"})", {}),
-            "kUnsupported " + where +
-                "the packing 'auto_round' of AutoRound is not read; read are those of auto_gptq, "
-                "auto_awq and llm_compressor; " +
-                original);
+  EXPECT_EQ(
+      refusal(R"({"quant_method": "auto-round", "packing_format": "auto_round:exllamav2"})", {}),
+      "kUnsupported " + where +
+          "the packing 'exllamav2' of AutoRound is not read; read are auto_round, auto_gptq, "
+          "gptqmodel, auto_awq, llm_compressor and fp8; " +
+          original);
 }
 
 TEST(Gptq, AutoRoundWritesTheSameLayouts) {
