@@ -1,58 +1,20 @@
 // Byte-level BPE, and the ways it splits a text into words before it.
 //
-// Source: the table of pre-tokenizers in src/llama-vocab.cpp of ggml-org/llama.cpp, with the
-// regular expressions as the models' own tokenizer.json spell them.
+// Source: the table of pre-tokenizers in src/llama-vocab.cpp of ggml-org/llama.cpp.
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/quoted.h"
 #include "gguf/tokenizer_json.h"
+#include "vocabulary/byte_level.h"
 
 namespace mlxmill::gguf {
 namespace {
 
-using base::Array;
 using base::Object;
-using base::Value;
-
-constexpr std::string_view kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen35Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekkenWords =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt4oWords =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kBailingWords =
-    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
-constexpr std::string_view kSeedWords =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kExaoneMoeWords =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
-constexpr std::string_view kKimiWords =
-    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// In three steps: numbers, Chinese and Japanese, the rest.
-constexpr std::string_view kDeepseek3Words[] = {
-    R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
-
-enum class Split : std::uint8_t {
-  kGpt2,        ///< ByteLevel's own expression.
-  kGpt2Digits,  ///< The same with every digit for itself.
-  kLlama3,
-  kQwen2,
-  kQwen35,
-  kTekken,
-  kGpt4o,
-  kDeepseek3,
-  kBailing,
-  kSeed,
-  kExaoneMoe,
-  kKimi,
-};
+using vocabulary::byte_level_step;
+using vocabulary::Split;
 
 struct Known {
   std::string_view pre;
@@ -140,66 +102,6 @@ const Known* known(const Vocabulary& vocabulary, std::string_view architecture) 
   return nullptr;
 }
 
-Object byte_level(bool prefix, bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", prefix},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
-}
-
-Object split_by(std::string_view expression) {
-  return {{"type", "Split"},
-          {"pattern", Object{{"Regex", expression}}},
-          {"behavior", "Isolated"},
-          {"invert", false}};
-}
-
-Value pre_tokenizer(Split split, bool prefix) {
-  Array steps;
-  switch (split) {
-    case Split::kGpt2:
-      return byte_level(prefix, true);
-    case Split::kGpt2Digits:
-      steps.emplace_back(Object{{"type", "Digits"}, {"individual_digits", true}});
-      steps.emplace_back(byte_level(prefix, true));
-      return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-    case Split::kLlama3:
-      steps.emplace_back(split_by(kLlama3Words));
-      break;
-    case Split::kQwen2:
-      steps.emplace_back(split_by(kQwen2Words));
-      break;
-    case Split::kQwen35:
-      steps.emplace_back(split_by(kQwen35Words));
-      break;
-    case Split::kTekken:
-      steps.emplace_back(split_by(kTekkenWords));
-      break;
-    case Split::kGpt4o:
-      steps.emplace_back(split_by(kGpt4oWords));
-      break;
-    case Split::kBailing:
-      steps.emplace_back(split_by(kBailingWords));
-      break;
-    case Split::kSeed:
-      steps.emplace_back(split_by(kSeedWords));
-      break;
-    case Split::kExaoneMoe:
-      steps.emplace_back(split_by(kExaoneMoeWords));
-      break;
-    case Split::kKimi:
-      steps.emplace_back(split_by(kKimiWords));
-      break;
-    case Split::kDeepseek3:
-      for (const std::string_view expression : kDeepseek3Words) {
-        steps.emplace_back(split_by(expression));
-      }
-      break;
-  }
-  steps.emplace_back(byte_level(prefix, false));
-  return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-}
-
 }  // namespace
 
 Result<std::vector<Merge>> listed_merges(const Vocabulary& vocabulary,
@@ -256,13 +158,14 @@ Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
   MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
   if (kind->pre == "qwen2" || kind->pre == "qwen35") result.normalizer = Object{{"type", "NFC"}};
   result.ignore_merges = kind->whole_words;
-  result.pre_tokenizer = pre_tokenizer(kind->split, vocabulary.add_space_prefix.value_or(false));
-  result.decoder = byte_level(true, true);
+  result.pre_tokenizer =
+      vocabulary::byte_level_words(kind->split, vocabulary.add_space_prefix.value_or(false));
+  result.decoder = byte_level_step(true, true);
   result.post_processor =
       template_processing(vocabulary, vocabulary.add_bos.value_or(adds_bos_by_default(vocabulary)),
                           vocabulary.add_eos.value_or(false));
   if (result.post_processor.is_null()) {
-    result.post_processor = byte_level(true, true);
+    result.post_processor = byte_level_step(true, true);
     result.post_processor.set("trim_offsets", false);
   }
   return std::optional<BpeTokenizer>(std::move(result));
