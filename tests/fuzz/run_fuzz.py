@@ -71,10 +71,10 @@ def gguf_import_inputs():
     def value(v):
         return (struct.pack("<I", 8) + text(v) if isinstance(v, bytes) else array(v) if isinstance(v, list) else number(v))
 
-    def model(arch, keys, tensors, tokenizer):
+    def model(arch, keys, tensors, tokenizer, shared={}):
         own = {"block_count": 1, "context_length": 64, "embedding_length": 8, "feed_forward_length": 16,
                "attention.head_count": 2, "attention.head_count_kv": 1, "attention.layer_norm_rms_epsilon": 1e-5, **keys}
-        pairs = {"general.architecture": arch, **{f"{arch.decode()}.{k}": v for k, v in own.items()},
+        pairs = {"general.architecture": arch, **shared, **{f"{arch.decode()}.{k}": v for k, v in own.items()},
                  **{f"tokenizer.{k}": v for k, v in tokenizer.items()}}
         shapes = {"token_embd": [5, 8], "output_norm": [8], "blk.0.attn_norm": [8], "blk.0.ffn_norm": [8],
                   "blk.0.attn_q": [8, 8], "blk.0.attn_k": [4, 8], "blk.0.attn_v": [4, 8], "blk.0.attn_output": [8, 8],
@@ -104,7 +104,8 @@ def gguf_import_inputs():
                 {"rope_freqs": [2]}, {**pieces, "ggml.model": b"gemma4", "ggml.merges": [b"a b"]})
     yield model(b"qwen35", delta, {"blk.0.attn_qkv": [16, 8], "blk.0.attn_gate": [8, 8], "blk.0.ssm_conv1d": [16, 4],
                                    "blk.0.ssm_a": [2], "blk.0.ssm_dt.bias": [2], "blk.0.ssm_out": [8, 8]}, bpe)
-    yield model(b"apertus", {}, {}, bpe).replace(b"apertus.rope", b"xielu.alpha_")
+    xielu = {f"xielu.{key}": [0.5] for key in ("alpha_p", "alpha_n", "beta", "eps")}
+    yield model(b"apertus", {}, {}, bpe, xielu)
     yield model(b"deepseek2", {"expert_count": 2, "attention.kv_lora_rank": 4, "rope.dimension_count": 2}, {}, bpe)
     yield model(b"lfm2", {"attention.head_count_kv": [1], "shortconv.l_cache": 3}, {}, bpe)
 
