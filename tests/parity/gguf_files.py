@@ -10,7 +10,7 @@ import numpy as np
 BF16, F16 = gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.F16
 
 # Names that MLX's modules have where the checkpoint of the model had others.
-BACK = [("model.wte", "wte"), ("model.wpe", "wpe"), ("model.ln_f", "ln_f"), ("model.h.", "h."),
+BACK = [("transformer.", ""), ("model.wte", "wte"), ("model.wpe", "wpe"), ("model.ln_f", "ln_f"), ("model.h.", "h."),
         (".switch_mlp.gate_proj", ".experts.gate_proj"),
         (".switch_mlp.up_proj", ".experts.up_proj"), (".switch_mlp.down_proj", ".experts.down_proj"),
         ("block_sparse_moe.experts.gate_proj", "block_sparse_moe.experts.w1"),
@@ -195,7 +195,9 @@ def write_metadata(writer, arch, config, name, weights):
     writer.add_embedding_length(hidden)
     writer.add_feed_forward_length(get("intermediate_size") or 4 * hidden)
     writer.add_head_count(heads)
-    if arch not in ("gpt2",):
+    if arch == "starcoder":
+        writer.add_head_count_kv(1)
+    elif arch != "gpt2":
         writer.add_head_count_kv(1 if arch == "deepseek2" else get("num_key_value_heads", heads))
     for key in ("rms_norm_eps",):
         if get(key):
@@ -216,12 +218,12 @@ def write_metadata(writer, arch, config, name, weights):
         if get("q_lora_rank"):
             writer.add_q_lora_rank(config["q_lora_rank"])
         writer.add_rope_dimension_count(config["qk_rope_head_dim"])
-    elif arch not in ("gpt2", "phi3", "phi2"):
+    elif arch not in ("gpt2", "starcoder", "phi3", "phi2", "phimoe"):
         if get("head_dim"):
             writer.add_key_length(head_dim)
             writer.add_value_length(head_dim)
         writer.add_rope_dimension_count(get("rotary_dim") or int(head_dim * get("partial_rotary_factor", 1.0)))
-    elif arch != "gpt2":
+    elif arch not in ("gpt2", "starcoder"):
         writer.add_rope_dimension_count(int(head_dim * get("partial_rotary_factor", 1.0)))
     write_experts(writer, arch, config)
     if get("sliding_window") is not None or arch in ("gemma2",):
@@ -241,7 +243,7 @@ def write_metadata(writer, arch, config, name, weights):
     if arch == "stablelm":
         writer.add_parallel_residual(config["use_parallel_residual"])
     write_scaling(writer, config)
-    if arch == "phi3":
+    if arch in ("phi3", "phimoe"):
         writer.add_rope_scaling_orig_ctx_len(config["original_max_position_embeddings"])
     writer.add_tokenizer_model("none")
     gguf_hybrids.metadata(writer, arch, config, weights)
