@@ -141,7 +141,10 @@ def write_experts(writer, arch, config):
     experts = get("num_local_experts") or get("num_experts") or get("n_routed_experts") or get("moe_num_experts")
     if experts and arch != "gemma4":
         writer.add_expert_count(experts)
-        writer.add_expert_used_count(get("num_experts_per_tok") or config["moe_k"])
+        writer.add_expert_used_count(get("num_experts_per_tok") or get("moe_k") or config["moe_topk"])
+    if arch == "hunyuan-moe":
+        writer.add_expert_shared_feed_forward_length(config["intermediate_size"])
+        writer.add_expert_shared_count(config["num_shared_expert"])
     if get("moe_num_experts"):
         writer.add_leading_dense_block_count(config["moe_layer_start_index"])
         writer.add_interleave_moe_layer_step(config["moe_layer_interval"])

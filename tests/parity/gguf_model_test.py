@@ -75,6 +75,8 @@ def original(folder, name):
         text = config["text_config"]
         weights[key] = mx.pad(weights[key], ((0, text["vocab_size"] - weights[key].shape[0]), (0, 0)))
         text["vocab_size_per_layer_input"] = text["vocab_size"]
+    if name == "phimoe":  # the published model's, which the file does not hold
+        config["rope_scaling"].update(long_mscale=1.243163121016122, short_mscale=1.243163121016122)
     if name == "gemma4_e":
         weights = {k.removeprefix("language_model."): v for k, v in weights.items()}
         config = config["text_config"]
