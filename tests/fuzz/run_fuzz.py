@@ -106,7 +106,9 @@ def gguf_import_inputs():
                                    "blk.0.ssm_a": [2], "blk.0.ssm_dt.bias": [2], "blk.0.ssm_out": [8, 8]}, bpe)
     xielu = {f"xielu.{key}": [0.5] for key in ("alpha_p", "alpha_n", "beta", "eps")}
     yield model(b"apertus", {}, {}, bpe, xielu)
-    yield model(b"deepseek2", {"expert_count": 2, "attention.kv_lora_rank": 4, "rope.dimension_count": 2}, {}, bpe)
+    latent = {"expert_count": 2, "expert_used_count": 1, "expert_feed_forward_length": 8, "attention.key_length": 6,
+              "attention.value_length": 4, "attention.kv_lora_rank": 4, "rope.dimension_count": 2}
+    yield model(b"deepseek2", latent, {"blk.0.attn_kv_a_mqa": [6, 8], "blk.0.attn_kv_b": [16, 4]}, bpe)
     yield model(b"lfm2", {"attention.head_count_kv": [1], "shortconv.l_cache": 3}, {}, bpe)
 
 
