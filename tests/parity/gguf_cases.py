@@ -47,6 +47,7 @@ CASES = {
     "gpt_oss": ("gpt-oss", ("layer_types",)),
     "deepseek_v2": ("deepseek2", ()),
     "deepseek_v3": ("deepseek2", ()),
+    "glm_moe_dsa": ("glm-dsa", ()),
     "olmoe*": ("olmoe", ()),
     "ernie4_5*": ("ernie4_5", ()),
     "ernie4_5_moe": ("ernie4_5-moe", ("moe_layer_end_index", "moe_capacity", "moe_use_aux_free")),

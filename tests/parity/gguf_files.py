@@ -201,7 +201,7 @@ def write_metadata(writer, arch, config, name, weights):
     if arch == "starcoder":
         writer.add_head_count_kv(1)
     elif arch != "gpt2":
-        writer.add_head_count_kv(1 if arch == "deepseek2" else get("num_key_value_heads", heads))
+        writer.add_head_count_kv(1 if arch in ("deepseek2", "glm-dsa") else get("num_key_value_heads", heads))
     for key in ("rms_norm_eps",):
         if get(key):
             writer.add_layer_norm_rms_eps(config[key])
@@ -212,7 +212,12 @@ def write_metadata(writer, arch, config, name, weights):
             writer.add_layer_norm_eps(config[key])
     if get("rope_theta") and (name != "qwen2" or config["rope_theta"] != 10000.0):  # old files leave that out
         writer.add_rope_freq_base(config["rope_theta"])
-    if arch == "deepseek2":
+    if arch == "glm-dsa":
+        writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+        writer.add_indexer_head_count(config["index_n_heads"])
+        writer.add_indexer_key_length(config["index_head_dim"])
+        writer.add_indexer_top_k(config["index_topk"])
+    if arch in ("deepseek2", "glm-dsa"):
         writer.add_key_length(config["kv_lora_rank"] + config["qk_rope_head_dim"])
         writer.add_value_length(config["kv_lora_rank"])
         writer.add_key_length_mla(config["qk_nope_head_dim"] + config["qk_rope_head_dim"])
