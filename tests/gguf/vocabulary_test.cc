@@ -163,6 +163,34 @@ TEST(Vocabulary, OfEqualAndEmptyTokensMakesATokenizer) {
   }
 }
 
+// Every byte of a token is a place to split it: what merges take follows from the text, not its
+// count.
+TEST(Vocabulary, OfTooMuchTextIsRefused) {
+  ModelFile file = llama();
+  file.sentence_piece();
+  file.set(kTokens, files::kArray,
+           test::texts({"<unk>", "<s>", "a", "b", std::string(17u << 20, 'a')}));
+  const auto model = file.import();
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code(), Code::kUnsupported);
+  EXPECT_THAT(
+      model.error().message(),
+      HasSubstr("metadata \"tokenizer.ggml.tokens\": the tokens have 17825802 bytes; merges "
+                "are rebuilt for at most 16777216"));
+}
+
+TEST(Vocabulary, OfEqualTokensHasTheirMergesOnce) {
+  ModelFile file = llama();
+  file.sentence_piece();
+  file.set(kTokens, files::kArray, test::texts({"<unk>", "a", "aa", "aa", "aa"}));
+  file.set(kTypes, files::kArray, test::ints({2, 1, 1, 1, 1}));
+  const auto model = file.import();
+  ASSERT_TRUE(model) << model.error().message();
+  const auto tokenizer = formats::parse_json(file_text(*model, "tokenizer.json"));
+  ASSERT_TRUE(tokenizer);
+  EXPECT_EQ(tokenizer->find("model")->find("merges")->as_array()->size(), 1u);
+}
+
 TEST(Vocabulary, WithoutMergesMakesNoTokenizer) {
   for (const char* kind : {"gpt2", "gemma4"}) {
     ModelFile file = llama();

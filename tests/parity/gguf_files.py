@@ -10,7 +10,7 @@ import numpy as np
 BF16, F16 = gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.F16
 
 # Names that MLX's modules have where the checkpoint of the model had others.
-BACK = [("transformer.", ""), ("model.wte", "wte"), ("model.wpe", "wpe"), ("model.ln_f", "ln_f"), ("model.h.", "h."),
+BACK = [("model.wte", "wte"), ("model.wpe", "wpe"), ("model.ln_f", "ln_f"), ("model.h.", "h."),
         (".switch_mlp.gate_proj", ".experts.gate_proj"),
         (".switch_mlp.up_proj", ".experts.up_proj"), (".switch_mlp.down_proj", ".experts.down_proj"),
         ("block_sparse_moe.experts.gate_proj", "block_sparse_moe.experts.w1"),
@@ -62,6 +62,8 @@ def gguf_tensors(arch, config, weights):
             for part, some in zip("qkv", (rows[:, :-2], rows[:, -2], rows[:, -1])):
                 out[f"{stem}{part}.weight"] = some.reshape(-1, value.shape[-1])
             continue
+        if arch == "starcoder":
+            name = name.removeprefix("transformer.")
         for ours, theirs in BACK:
             name = name.replace(ours, theirs)
         if "_layernorm.norms." in name:
