@@ -31,6 +31,26 @@ std::string part_ending(std::uint32_t number, std::uint32_t count) {
   return fmt::format("-{:05}-of-{:05}.gguf", number, count);
 }
 
+bool same_but_case(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+// The file of `folder` that is called so. A name with the letters of its ending in another case is
+// as good: people rename files.
+std::string name_of_part(const ModelFolder& folder, std::string_view stem,
+                         std::string_view ending) {
+  const std::string exact = fmt::format("{}{}", stem, ending);
+  if (folder.has(exact)) return exact;
+  for (const std::string& name : folder.names()) {
+    if (name.size() == exact.size() && name.starts_with(stem) &&
+        same_but_case(std::string_view(name).substr(stem.size()), ending)) {
+      return name;
+    }
+  }
+  return exact;
+}
+
 // NAME of NAME-00001-of-00003.gguf.
 Result<std::string> stem_of_first(const fs::path& path, const GgufSplit& split) {
   const std::string name = path.filename().string();
@@ -40,7 +60,8 @@ Result<std::string> stem_of_first(const fs::path& path, const GgufSplit& split) 
         .at(path.string())
         .hint(fmt::format("give the first part, whose name ends in {}", ending));
   }
-  if (name.size() <= ending.size() || !name.ends_with(ending)) {
+  if (name.size() <= ending.size() ||
+      !same_but_case(std::string_view(name).substr(name.size() - ending.size()), ending)) {
     return invalid(fmt::format("is the first part of {}; expected a name that ends in {}",
                                split.count, ending))
         .at(path.string())
@@ -89,7 +110,7 @@ Status open_siblings(GgufModel& model, const GgufSplit& split) {
   const fs::path parent = path.parent_path();
   MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(parent.empty() ? "." : parent));
   for (std::uint32_t number = 1; number < split.count; ++number) {
-    const std::string name = stem + part_ending(number + 1, split.count);
+    const std::string name = name_of_part(folder, stem, part_ending(number + 1, split.count));
     if (!folder.has(name)) {
       return Error(Code::kNotFound, fmt::format("part {} of {} is missing: {}", number + 1,
                                                 split.count, quote(name)))
@@ -133,7 +154,7 @@ Status check_tensors(const GgufModel& model) {
 bool is_gguf_file(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) return false;
-  if (path.extension() == ".gguf") return true;
+  if (same_but_case(path.extension().string(), ".gguf")) return true;
   const Result<io::File> file = io::File::open_read(path);
   std::array<std::byte, 4> magic{};
   return file && file->read_at(0, magic) && std::memcmp(magic.data(), "GGUF", 4) == 0;

@@ -1,5 +1,7 @@
 // SentencePiece as BPE. The pieces of a text are joined in the order of the scores of what they
 // make, which is what merges in the order of those scores do.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 
@@ -14,11 +16,24 @@ using base::Value;
 using vocabulary::replace_step;
 using vocabulary::sequence_step;
 
+// Each byte of a token may be a place to split it. The largest published vocabularies have 2 MiB.
+constexpr std::size_t kMaxTextBytes = std::size_t{16} << 20;
+
 constexpr const char* kSpace = "\u2581";
 
 /// Only these come from joining pieces of a text.
 bool is_joined(TokenType type) {
   return type == TokenType::kNormal || type == TokenType::kUserDefined;
+}
+
+Status check_size(const Vocabulary& vocabulary) {
+  std::size_t bytes = 0;
+  for (const std::string_view token : vocabulary.tokens) bytes += token.size();
+  if (bytes <= kMaxTextBytes) return {};
+  return Error(Code::kUnsupported,
+               fmt::format("the tokens have {} bytes; merges are rebuilt for at most {}", bytes,
+                           kMaxTextBytes))
+      .at("metadata \"tokenizer.ggml.tokens\"");
 }
 
 /// Files made from tokenizer.json alone hold one score for all: the order of the ids is the best
@@ -105,6 +120,7 @@ Result<BpeTokenizer> sentence_piece_bpe(const Vocabulary& vocabulary,
   if (vocabulary.model == "gemma4") {
     MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
   } else {
+    MLXMILL_TRY(check_size(vocabulary));
     result.merges = merges_of(vocabulary, result, orders_by_id(vocabulary, architecture));
   }
   result.fuse_unknown = true;

@@ -51,7 +51,11 @@ constexpr std::string_view kReals[] = {"attention.layer_norm_rms_epsilon",
                                        "rope.freq_base",
                                        "rope.freq_base_swa",
                                        "rope.scaling.factor",
-                                       "rope.scaling.attn_factor"};
+                                       "rope.scale_linear",
+                                       "rope.scaling.attn_factor",
+                                       "rope.scaling.yarn_beta_fast",
+                                       "rope.scaling.yarn_beta_slow"};
+constexpr std::string_view kScalings[] = {"none", "linear", "yarn", "longrope"};
 
 std::vector<std::string> parts_of(std::string_view key) {
   const std::vector<std::string_view> parts = base::split_at_dots(key);
@@ -105,6 +109,21 @@ Status check_count(std::string_view key, const Value& value) {
       .at(fmt::format("metadata {}", base::quoted(std::string(key))));
 }
 
+/// A model with another kind of scaling would be another model without it.
+Status check_scaling(const Value& metadata, std::string_view architecture) {
+  const std::string key = fmt::format("{}.rope.scaling.type", architecture);
+  const Value* value = metadata.find(key);
+  if (!value) return {};
+  const std::string* text = value->as_string();
+  if (!text) return wrong(key, "a text", *value);
+  if (std::find(std::begin(kScalings), std::end(kScalings), *text) != std::end(kScalings)) {
+    return {};
+  }
+  return Error(Code::kUnsupported, fmt::format("it is {}; expected one of {}", base::quoted(*text),
+                                               fmt::join(kScalings, ", ")))
+      .at(fmt::format("metadata {}", base::quoted(key)));
+}
+
 Status check_types(const Value& metadata, std::string_view architecture) {
   for (const std::string_view name : kCounts) {
     const std::string key = fmt::format("{}.{}", architecture, name);
@@ -120,7 +139,7 @@ Status check_types(const Value& metadata, std::string_view architecture) {
           .at(fmt::format("metadata {}", base::quoted(key)));
     }
   }
-  return {};
+  return check_scaling(metadata, architecture);
 }
 
 /// One number where a list holds the same for every layer.
@@ -132,6 +151,11 @@ Value collapsed(Value value, std::int64_t n_layers) {
                                                   [&](const Value& v) { return v == first; });
   return same ? first : value;
 }
+
+/// Which layers have a window: a list with an entry for each layer stays one, a number is how many
+/// layers there are from one without a window to the next.
+constexpr std::string_view kWindowPattern = "attention.sliding_window_pattern";
+constexpr std::string_view kWindowPeriod = "attention.sliding_window_period";
 
 /// "blk.12.attn_q.weight" -> "attn_q.weight".
 std::string_view without_layer(std::string_view name) {
@@ -260,6 +284,8 @@ Result<Value> settings_of(const formats::GgufModel& model, std::string_view arch
         key.starts_with("general.") || key.starts_with("tokenizer.") || key.starts_with("xielu.");
     if (!own && !shared) continue;
     if (!is_kept(member.value)) continue;
+    const bool is_pattern = own && key == kWindowPattern;
+    if (is_pattern && member.value.as_int()) key = kWindowPeriod;
     const std::vector<std::string> parts = parts_of(key);
     if (parts.size() > kMaxParts) continue;
     if (++n_kept > kMaxKeys) {
@@ -267,7 +293,8 @@ Result<Value> settings_of(const formats::GgufModel& model, std::string_view arch
                    fmt::format("the metadata has more than {} keys about the model", kMaxKeys));
     }
     Value value = with_short_floats(member.value);
-    set_path(settings, parts, own ? collapsed(std::move(value), n_layers) : std::move(value));
+    const bool joins = own && !is_pattern;
+    set_path(settings, parts, joins ? collapsed(std::move(value), n_layers) : std::move(value));
   }
   add_shapes(settings, views);
   MLXMILL_TRY(add_rope(settings, model));

@@ -125,7 +125,12 @@ Value tokenizer_config(const Value& metadata, std::string_view architecture,
   return config;
 }
 
-/// The text of tokenizer.json; nothing for a kind that is not known.
+/// Kinds whose merges no score tells.
+bool needs_merges(const Vocabulary& vocabulary) {
+  return vocabulary.model == "gpt2" || vocabulary.model == "gemma4";
+}
+
+/// The text of tokenizer.json; nothing for a kind that is not known, or known in part.
 Result<std::optional<std::string>> tokenizer_text(const Value& metadata,
                                                   std::string_view architecture,
                                                   const Vocabulary& vocabulary) {
@@ -137,6 +142,7 @@ Result<std::optional<std::string>> tokenizer_text(const Value& metadata,
     }
     return std::optional<std::string>(*text);
   }
+  if (needs_merges(vocabulary) && !vocabulary.has_merges) return std::optional<std::string>();
   if (vocabulary.model == "llama" || vocabulary.model == "gemma4") {
     MLXMILL_ASSIGN(const BpeTokenizer tokenizer, sentence_piece_bpe(vocabulary, architecture));
     return std::optional<std::string>(tokenizer_json(tokenizer));
@@ -147,6 +153,16 @@ Result<std::optional<std::string>> tokenizer_text(const Value& metadata,
     if (tokenizer) return std::optional<std::string>(tokenizer_json(*tokenizer));
   }
   return std::optional<std::string>();
+}
+
+/// Why there is no tokenizer.json.
+std::string reason(const Vocabulary& vocabulary) {
+  if (needs_merges(vocabulary) && !vocabulary.has_merges) {
+    return "the file has no tokenizer.ggml.merges";
+  }
+  const std::string pre =
+      vocabulary.pre.empty() ? "" : fmt::format(" with pre {}", base::quoted(vocabulary.pre));
+  return fmt::format("its kind is not known ({}{})", base::quoted(vocabulary.model), pre);
 }
 
 constexpr const char* kNoTokenizer =
@@ -177,11 +193,7 @@ Result<TokenizerFiles> tokenizer_files(const Value& metadata, std::string_view a
   if (text) {
     result.files.emplace_back("tokenizer.json", *std::move(text));
   } else {
-    const std::string pre =
-        vocabulary->pre.empty() ? "" : fmt::format(" with pre {}", base::quoted(vocabulary->pre));
-    result.warnings.push_back(fmt::format(
-        kNoTokenizer,
-        fmt::format("its kind is not known ({}{})", base::quoted(vocabulary->model), pre)));
+    result.warnings.push_back(fmt::format(kNoTokenizer, reason(*vocabulary)));
   }
   result.files.emplace_back(
       "tokenizer_config.json",

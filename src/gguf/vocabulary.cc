@@ -143,6 +143,7 @@ Result<std::optional<Vocabulary>> read_vocabulary(const Value& metadata) {
   MLXMILL_ASSIGN(result.tokens, texts(metadata, "tokenizer.ggml.tokens"));
   if (result.tokens.empty()) return at_key("tokenizer.ggml.tokens", "there are no tokens");
   MLXMILL_ASSIGN(result.merges, texts(metadata, "tokenizer.ggml.merges"));
+  result.has_merges = metadata.find("tokenizer.ggml.merges") != nullptr;
   MLXMILL_TRY(read_types(metadata, result));
   MLXMILL_TRY(read_scores(metadata, result));
   MLXMILL_TRY(read_ids(metadata, result));

@@ -30,6 +30,7 @@ struct Vocabulary {
   std::vector<TokenType> types;
   std::vector<float> scores;             ///< Empty, or one per token.
   std::vector<std::string_view> merges;  ///< "left right"
+  bool has_merges = false;               ///< Whether there is a list of them, empty or not.
   std::optional<std::int64_t> bos, eos, unknown, padding;
   /// End of turn and of message: other ways for a model to stop.
   std::optional<std::int64_t> end_of_turn, end_of_message;

@@ -56,6 +56,8 @@ std::vector<Merge> merges_by_score(const std::vector<std::string_view>& tokens,
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     const std::string_view text = tokens[id];
     if (text.empty() || text.size() > kMaxJoined || !joined[id]) continue;
+    // Of equal tokens the first is the one that joining makes.
+    if (index.at(text) != static_cast<TokenId>(id)) continue;
     cut(text, offsets);
     const std::size_t begin = all.size();
     const auto n = static_cast<std::uint32_t>(offsets.size() - 1);

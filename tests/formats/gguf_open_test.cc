@@ -81,10 +81,31 @@ TEST(GgufFiles, AreKnownByNameOrBeginning) {
   EXPECT_TRUE(is_gguf_file(put(folder, "sha256-0123", one.bytes())));
   EXPECT_TRUE(is_gguf_file(put(folder, "MODEL.GGUF", one.bytes())));
   EXPECT_TRUE(is_gguf_file(put(folder, "empty.gguf", "")));  // The reader says what is wrong.
+  EXPECT_TRUE(is_gguf_file(put(folder, "EMPTY.Gguf", "")));
   EXPECT_FALSE(is_gguf_file(put(folder, "other", "GGU")));
   EXPECT_FALSE(is_gguf_file(put(folder, "text", "GGML and more")));
   EXPECT_FALSE(is_gguf_file(folder.path()));
   EXPECT_FALSE(is_gguf_file(folder / "absent"));
+}
+
+TEST_F(GgufSplits, FindsPartsWhoseEndingsAreInAnotherCase) {
+  const char* const names[] = {"Q-00001-OF-00003.GGUF", "Q-00002-of-00003.Gguf",
+                               "Q-00003-Of-00003.gguf"};
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    put(folder_, names[i], part(i, 3, fmt::format("u{}", i), 3).bytes());
+  }
+  const auto model = open_gguf(folder_ / names[0]);
+  ASSERT_TRUE(model) << model.error().message();
+  ASSERT_EQ(model->parts.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(model->parts[i].path.filename(), names[i]);
+    EXPECT_EQ(model->tensors[i].tensor.name, fmt::format("u{}", i));
+  }
+  // The rest of the name is the model's own.
+  std::filesystem::rename(folder_ / names[2], folder_ / "q-00003-of-00003.gguf");
+  EXPECT_EQ(message(folder_ / names[0], Code::kNotFound),
+            "DIR/Q-00001-OF-00003.GGUF: part 3 of 3 is missing: 'Q-00003-of-00003.gguf'; "
+            "incomplete download?");
 }
 
 TEST_F(GgufSplits, RefusesOtherPartsAndNames) {

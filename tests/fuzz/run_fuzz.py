@@ -52,6 +52,66 @@ def gguf_inputs():
             yield bytes([data]) + header + bytes(-len(header) % 64)
 
 
+def gguf_import_inputs():
+    """What gguf_import_fuzz takes: whole files of small models, with their tokenizers."""
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value
+
+    def number(value):
+        return (struct.pack("<I", 6) + struct.pack("<f", value) if isinstance(value, float)
+                else struct.pack("<IB", 7, value) if isinstance(value, bool) else struct.pack("<II", 4, value))
+
+    def array(values):
+        if isinstance(values[0], bytes):
+            return struct.pack("<IIQ", 9, 8, len(values)) + b"".join(map(text, values))
+        kind, code = (6, "f") if isinstance(values[0], float) else (5, "i")
+        return struct.pack("<IIQ", 9, kind, len(values)) + struct.pack(f"<{len(values)}{code}", *values)
+
+    def value(v):
+        return (struct.pack("<I", 8) + text(v) if isinstance(v, bytes) else array(v) if isinstance(v, list) else number(v))
+
+    def model(arch, keys, tensors, tokenizer, shared={}):
+        own = {"block_count": 1, "context_length": 64, "embedding_length": 8, "feed_forward_length": 16,
+               "attention.head_count": 2, "attention.head_count_kv": 1, "attention.layer_norm_rms_epsilon": 1e-5, **keys}
+        pairs = {"general.architecture": arch, **shared, **{f"{arch.decode()}.{k}": v for k, v in own.items()},
+                 **{f"tokenizer.{k}": v for k, v in tokenizer.items()}}
+        shapes = {"token_embd": [5, 8], "output_norm": [8], "blk.0.attn_norm": [8], "blk.0.ffn_norm": [8],
+                  "blk.0.attn_q": [8, 8], "blk.0.attn_k": [4, 8], "blk.0.attn_v": [4, 8], "blk.0.attn_output": [8, 8],
+                  "blk.0.ffn_gate": [16, 8], "blk.0.ffn_up": [16, 8], "blk.0.ffn_down": [8, 16], **tensors}
+        entries, data = b"", b""
+        for name, shape in shapes.items():
+            name += "" if name.endswith((".scale", ".bias", "ssm_a")) else ".weight"
+            entries += text(name.encode()) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape[::-1], 0, len(data))
+            count = 1
+            for extent in shape:
+                count *= extent
+            data += struct.pack("<f", 1.0) * count
+            data += bytes(-len(data) % 32)
+        header = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(pairs))
+        header += b"".join(text(k.encode()) + value(v) for k, v in pairs.items()) + entries
+        return header + bytes(-len(header) % 32) + data
+
+    bpe = {"ggml.model": b"gpt2", "ggml.pre": b"qwen2", "ggml.tokens": [b"a", b"b", b"ab", b"<|im_end|>", b"<x>"],
+           "ggml.token_type": [1, 1, 1, 3, 4], "ggml.merges": [b"a b"], "ggml.eos_token_id": 3,
+           "ggml.add_bos_token": False, "chat_template": b"{{ x }}<|im_end|>"}
+    pieces = {"ggml.model": b"llama", "ggml.tokens": [b"<unk>", b"<s>", b"a", b"b", b"ab"],
+              "ggml.scores": [0.0, 0.0, -3.0, -2.0, -1.0], "ggml.token_type": [2, 3, 1, 1, 1], "ggml.bos_token_id": 1}
+    delta = {"ssm.conv_kernel": 4, "ssm.state_size": 4, "ssm.group_count": 1, "ssm.time_step_rank": 2, "ssm.inner_size": 8}
+    yield model(b"llama", {"rope.freq_base": 10000.0}, {"rope_freqs": [2], "blk.0.ffn_up.scale": [1]}, bpe)
+    yield model(b"gemma3", {"attention.sliding_window": 8}, {}, {**pieces, "ggml.model": b"llama"})
+    yield model(b"gemma4", {"attention.key_length": 4, "attention.sliding_window_pattern": [0], "attention.sliding_window": 4},
+                {"rope_freqs": [2]}, {**pieces, "ggml.model": b"gemma4", "ggml.merges": [b"a b"]})
+    yield model(b"qwen35", delta, {"blk.0.attn_qkv": [16, 8], "blk.0.attn_gate": [8, 8], "blk.0.ssm_conv1d": [16, 4],
+                                   "blk.0.ssm_a": [2], "blk.0.ssm_dt.bias": [2], "blk.0.ssm_out": [8, 8]}, bpe)
+    xielu = {f"xielu.{key}": [0.5] for key in ("alpha_p", "alpha_n", "beta", "eps")}
+    yield model(b"apertus", {}, {}, bpe, xielu)
+    latent = {"expert_count": 2, "expert_used_count": 1, "expert_feed_forward_length": 8, "attention.key_length": 6,
+              "attention.value_length": 4, "attention.kv_lora_rank": 4, "rope.dimension_count": 2}
+    yield model(b"deepseek2", latent, {"blk.0.attn_kv_a_mqa": [6, 8], "blk.0.attn_kv_b": [16, 4]}, bpe)
+    yield model(b"lfm2", {"attention.head_count_kv": [1], "shortconv.l_cache": 3}, {}, bpe)
+
+
 def sources_inputs():
     """What sources_fuzz takes: settings, a byte that asks for repacking, tensors (name, type, extents), bytes."""
     types = {"U8": 1, "I8": 2, "F8_E4M3": 3, "F8_E8M0": 5, "F16": 8, "BF16": 9, "U32": 10, "I32": 11, "F32": 12, "I64": 14}
@@ -170,6 +230,9 @@ def seeds_of(name):
     if name == "gguf":
         yield from ((f"made-{i}", content) for i, content in enumerate(gguf_inputs()))
         return
+    if name == "gguf_import":
+        yield from ((f"made-{i}", content) for i, content in enumerate(gguf_import_inputs()))
+        return
     if name == "sources":
         yield from ((f"made-{i}", content) for i, content in enumerate(sources_inputs()))
         return
@@ -186,6 +249,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
     parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources", "tokenizer", "predictions"]))
+    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "gguf_import", "sources", "tokenizer"]))
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
