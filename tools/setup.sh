@@ -25,7 +25,8 @@ debian_missing() {
   have cmake || echo cmake
   have ninja || echo ninja-build
   local package
-  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev; do
+  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev \
+    libcurl4-openssl-dev libssl-dev; do
     debian_has "$package" || echo "$package"
   done
   [ "$tests" = yes ] || return 0
@@ -92,7 +93,7 @@ set_up_macos() {
   fi
   local installed wanted missing=() formula
   installed=$(brew list --formula -1)
-  wanted="cmake ninja highway fmt nlohmann-json cli11 tomlplusplus xxhash"
+  wanted="cmake ninja highway fmt nlohmann-json cli11 tomlplusplus xxhash curl openssl@3"
   # libFuzzer is not part of Apple's clang: llvm brings it.
   [ "$tests" = no ] || wanted="$wanted googletest google-benchmark clang-format llvm"
   for formula in $wanted; do
@@ -128,7 +129,7 @@ case "$(uname -s)" in
     if have dpkg-query && have apt-get; then
       set_up_debian
     else
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++ and xxHash"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, libcurl and OpenSSL"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;

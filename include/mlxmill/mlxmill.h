@@ -5,6 +5,7 @@
 #include "mlxmill/dtype.h"     // IWYU pragma: export
 #include "mlxmill/error.h"     // IWYU pragma: export
 #include "mlxmill/families.h"  // IWYU pragma: export
+#include "mlxmill/hub.h"
 #include "mlxmill/inspect.h"   // IWYU pragma: export
 #include "mlxmill/progress.h"  // IWYU pragma: export
 #include "mlxmill/result.h"    // IWYU pragma: export
