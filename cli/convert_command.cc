@@ -61,6 +61,10 @@ std::vector<Example> convert_examples() {
   return {
       {"mlxmill convert models/sample-llama --bits 4 -o sample-4bit",
        "quantize a folder to 4 bits a weight"},
+      {"mlxmill convert Qwen/Qwen3-0.6B --bits 4 -o qwen-4bit",
+       "the same of a model on the Hub, which is downloaded first"},
+      {"mlxmill convert Qwen/Qwen3-0.6B --bits 6 -o qwen-6bit --stream",
+       "or read while it is converted, and not stored"},
       {"mlxmill convert models/sample-llama --bits 4 --dry-run",
        "the exact plan: every tensor, every size; nothing is written"},
       {"mlxmill convert models/sample-llama --recipe mixed_3_6 -o sample-mixed",
@@ -205,6 +209,7 @@ Result<std::string> source_of(const CLI::App& app, const ConvertArgs& args) {
 std::string card_command(const ConvertOptions& options) {
   std::error_code ignored;
   std::string name = options.base_model;
+  if (is_remote(options.source.string())) name = options.source.string();
   if (name.empty()) name = std::filesystem::weakly_canonical(options.source, ignored).filename();
   std::string command = "mlxmill convert " + shell_quote(name);
   if (options.dequantize) command += " -d";
@@ -293,7 +298,6 @@ Status fetch_source(const ConvertArgs& args, ConvertOptions& options, const Call
   MLXMILL_ASSIGN(const HubModel model, fetch_model(source, args.hub, callbacks));
   options.source = model.path;
   if (options.base_model.empty()) options.base_model = model.repo;
-  options.command = card_command(options);
   return {};
 }
 

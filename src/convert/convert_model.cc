@@ -196,7 +196,7 @@ Result<ConvertReport> run_conversion(const ConvertOptions& options, const Callba
 
   // Held until the output has its name: no other process may work on it meanwhile.
   MLXMILL_ASSIGN(convert::Journal journal, begin(conversion, work, callbacks));
-  if (streamed) MLXMILL_TRY(streamed->stream().keep_state(work.root() / "stream", journal.fresh()));
+  if (streamed) MLXMILL_TRY(streamed->stream().start(work.root() / "stream", journal.fresh()));
   Result<PipelineResult> result = make_folder(conversion, work, journal, callbacks, streamed);
   if (!result) {
     // Nothing to come back to when the input itself is at fault.

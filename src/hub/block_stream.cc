@@ -13,8 +13,8 @@ namespace {
 
 /// Blocks fetched ahead of the frontier.
 constexpr std::uint64_t kAhead = 10;
-/// The state of a file's hash is stored each time it has moved on by this many blocks.
-constexpr std::uint64_t kStoreEvery = 8;
+/// An early read takes at least this much, so that a header is mostly one request.
+constexpr std::uint64_t kEarlyBytes = 256 << 10;
 constexpr auto kPoll = std::chrono::milliseconds(50);
 
 BlockDigest digest_of(std::span<const std::byte> data) {
@@ -32,7 +32,9 @@ BlockDigest digest_of(std::span<const std::byte> data) {
 BlockStream::BlockStream(const Settings& settings, const std::string& repo,
                          const std::string& commit, const std::vector<RemoteFile>& files,
                          int connections, Monitor& monitor)
-    : settings_(settings), monitor_(monitor) {
+    : settings_(settings),
+      monitor_(monitor),
+      early_client_(settings, [this] { return monitor_.stopped(); }) {
   for (const RemoteFile& remote : files) {
     auto file = std::make_unique<File>();
     file->source = std::make_unique<RangeSource>(settings_, repo, commit, remote);
@@ -53,12 +55,8 @@ BlockStream::~BlockStream() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-Status BlockStream::keep_state(const std::filesystem::path& path, bool fresh) {
-  std::unique_lock lock(mutex_);
-  // Headers have been read, and a thread may still be hashing what came after them.
-  changed_.wait(lock, [&] {
-    return std::none_of(files_.begin(), files_.end(), [](const auto& f) { return f->hashing; });
-  });
+Status BlockStream::start(const std::filesystem::path& path, bool fresh) {
+  const std::lock_guard lock(mutex_);
   std::string identity = fmt::format("mlxmill stream 1 {}\n", kBlockBytes);
   std::vector<std::uint64_t> blocks;
   for (const auto& file : files_) {
@@ -77,21 +75,14 @@ Status BlockStream::resume(std::size_t index) {
   bool complete = progress && progress->blocks <= file.blocks;
   for (std::uint64_t block = 0; block < file.blocks; ++block) {
     MLXMILL_ASSIGN(const BlockDigest digest, state_->digest(index, block));
-    if (file.digests[block] != BlockDigest{}) {
-      MLXMILL_TRY(state_->set_digest(index, block, file.digests[block]));
-    } else {
-      file.digests[block] = digest;
-    }
+    file.digests[block] = digest;
     // A block of the hash whose own hash was lost could not be recognised when it comes again.
     if (complete && block < progress->blocks) complete = file.digests[block] != BlockDigest{};
   }
-  if (!complete || progress->blocks <= file.frontier) return {};
+  if (!complete) return {};
   file.frontier = progress->blocks;
-  file.target = std::max(file.target, file.frontier);
+  file.target = file.frontier;
   file.sha256.set_state(progress->sha256);
-  for (auto& [key, block] : blocks_) {
-    if (key.first == index && key.second < file.frontier && block->ready) block->hashed = true;
-  }
   return {};
 }
 
@@ -130,7 +121,7 @@ Status BlockStream::check_digest(std::size_t index, std::uint64_t block,
   if (!same || known == digest) return {};
   known = digest;
   // Before anybody sees the block: a later run must know what was used.
-  return state_ ? state_->set_digest(index, block, digest) : Status();
+  return state_->set_digest(index, block, digest);
 }
 
 Status BlockStream::load(Client& client, const Key& key) {
@@ -168,6 +159,7 @@ void BlockStream::want(const Key& key) {
   block = std::make_shared<Block>();
   block->used = ++clock_;
   wanted_.push_back(key);
+  changed_.notify_all();
   make_room();
 }
 
@@ -208,8 +200,8 @@ Status BlockStream::move_frontier(std::size_t index) {
     ++file.frontier;
     pump(index);
     changed_.notify_all();
-    const bool store = file.frontier % kStoreEvery == 0 || file.frontier == file.blocks;
-    if (state_ && store) status = state_->set_progress(index, {file.frontier, file.sha256.state()});
+    status = state_->set_progress(index, {file.frontier, file.sha256.state()});
+    if (status) status = check_early(file, file.frontier - 1, block->data);
     if (!status) break;
   }
   file.hashing = false;
@@ -247,12 +239,70 @@ Result<std::shared_ptr<BlockStream::Block>> BlockStream::get(std::size_t index,
       it->second->used = ++clock_;
       return it->second;
     }
-    changed_.notify_all();
     changed_.wait_for(lock, kPoll);
   }
 }
 
+/// Reads what a header needs, and remembers it for the comparison with what streams past later.
+Status BlockStream::read_early(std::size_t index, std::uint64_t offset, std::span<std::byte> out) {
+  const std::lock_guard lock(early_mutex_);
+  File& file = *files_[index];
+  for (const Early& early : file.early) {
+    if (offset < early.offset || offset - early.offset + out.size() > early.data.size()) continue;
+    std::memcpy(out.data(), early.data.data() + (offset - early.offset), out.size());
+    return {};
+  }
+  Early early;
+  early.offset = offset;
+  const std::uint64_t wanted = std::max<std::uint64_t>(out.size(), kEarlyBytes);
+  early.data.resize(std::min(wanted, file.source->file().bytes - offset));
+  Status status =
+      file.source->fetch(early_client_, {offset, offset + early.data.size()},
+                         [&](std::uint64_t at, std::span<const std::byte> part) -> Status {
+                           std::memcpy(early.data.data() + (at - offset), part.data(), part.size());
+                           return {};
+                         });
+  if (!status) return std::move(status.error().at(file.source->file().path));
+  std::memcpy(out.data(), early.data.data(), out.size());
+  file.early.push_back(std::move(early));
+  return {};
+}
+
+/// Compares what was read early with the block of the stream that holds its last byte, and with
+/// what of it lies in this block. Requires the lock.
+Status BlockStream::check_early(File& file, std::uint64_t block,
+                                const std::vector<std::byte>& data) {
+  const std::uint64_t begin = block * kBlockBytes;
+  const std::uint64_t end = begin + data.size();
+  for (Early& early : file.early) {
+    const std::uint64_t from = std::max(begin, early.offset);
+    const std::uint64_t to = std::min<std::uint64_t>(end, early.offset + early.data.size());
+    if (from >= to) continue;
+    if (std::memcmp(data.data() + (from - begin), early.data.data() + (from - early.offset),
+                    to - from) != 0)
+      return Error(Code::kInvalidInput, "its header came again with other bytes than before");
+    // Blocks pass in order: with the last one all have been compared.
+    early.checked = early.checked || to == early.offset + early.data.size();
+  }
+  return {};
+}
+
+/// Where the stream of this run began behind the header, the header is asked for once more.
+Status BlockStream::check_early_rest(std::size_t index) {
+  for (Early& early : files_[index]->early) {
+    if (early.checked) continue;
+    std::vector<std::byte> again(early.data.size());
+    MLXMILL_TRY(read(index, early.offset, again));
+    if (again != early.data)
+      return Error(Code::kInvalidInput, "its header came again with other bytes than before")
+          .at(files_[index]->source->file().path);
+    early.checked = true;
+  }
+  return {};
+}
+
 Status BlockStream::read(std::size_t file, std::uint64_t offset, std::span<std::byte> out) {
+  if (!state_) return read_early(file, offset, out);
   while (!out.empty()) {
     const std::uint64_t number = offset / kBlockBytes;
     MLXMILL_ASSIGN(const std::shared_ptr<Block> block, get(file, number));
@@ -276,9 +326,10 @@ Status BlockStream::finish() {
       // Also where the last run had hashed all and only the comparison is left.
       MLXMILL_TRY(move_frontier(i));
       lock.lock();
-      changed_.notify_all();
       if (!file.verified) changed_.wait_for(lock, kPoll);
     }
+    lock.unlock();
+    if (!monitor_.stopped()) MLXMILL_TRY(check_early_rest(i));
   }
   return monitor_.status();
 }

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "hub/client.h"
 #include "hub/monitor.h"
 #include "hub/range_source.h"
 #include "hub/stream_state.h"
@@ -32,10 +33,10 @@ class BlockStream {
               const std::vector<RemoteFile>& files, int connections, Monitor& monitor);
   ~BlockStream();
 
-  /// Remembers from now on how far the files have got, and goes on where an earlier run stopped.
-  /// Call before the first read() of weights; headers may have been read. `fresh`: an earlier run
-  /// does not count.
-  Status keep_state(const std::filesystem::path& path, bool fresh);
+  /// Streams from now on; before, read() fetches just what is asked for, which headers need. `path`
+  /// keeps how far the files have got, and where an earlier run stopped. `fresh`: that run does not
+  /// count.
+  Status start(const std::filesystem::path& path, bool fresh);
 
   /// Fills `out` from `offset` of a file. Errors: those of RangeSource::fetch(), kInvalidInput for
   /// a block that came again with other bytes.
@@ -59,8 +60,15 @@ class BlockStream {
     bool hashed = false;
     std::uint64_t used = 0;  ///< When, for putting the oldest out.
   };
+  /// Bytes that were read before the stream began.
+  struct Early {
+    std::uint64_t offset = 0;
+    std::vector<std::byte> data;
+    bool checked = false;
+  };
   struct File {
     std::unique_ptr<RangeSource> source;
+    std::vector<Early> early;
     std::uint64_t blocks = 0;
     std::uint64_t frontier = 0;
     std::uint64_t target = 0;  ///< The frontier goes on to here.
@@ -75,6 +83,9 @@ class BlockStream {
   void run();
   Status load(Client& client, const Key& key);
   Status resume(std::size_t index);
+  Status read_early(std::size_t index, std::uint64_t offset, std::span<std::byte> out);
+  Status check_early(File& file, std::uint64_t block, const std::vector<std::byte>& data);
+  Status check_early_rest(std::size_t index);
   void want(const Key& key);
   void pump(std::size_t file);
   void make_room();
@@ -86,7 +97,9 @@ class BlockStream {
   const Settings& settings_;
   Monitor& monitor_;
   std::vector<std::unique_ptr<File>> files_;
-  std::optional<StreamState> state_;
+  std::optional<StreamState> state_;  ///< Set by start().
+  std::mutex early_mutex_;            ///< Guards early reads and their client.
+  Client early_client_;
   std::mutex mutex_;  ///< Guards everything below, and frontiers, targets and digests of files.
   std::condition_variable changed_;
   std::map<Key, std::shared_ptr<Block>> blocks_;

@@ -38,7 +38,10 @@ Status RangeSource::fetch(Client& client, const Range& range, const Take& take) 
     if (left.begin >= left.end) break;
     if (left.begin > before) backoff.reset();
     if (response) {
-      const bool expired = !where.empty() && response->status >= 400 && response->status < 500;
+      // Not only a URL that was kept: a new one may have ended between the redirect and its use.
+      const bool signed_url =
+          !where.empty() || origin_of(response->url) != origin_of(settings_.endpoint);
+      const bool expired = signed_url && response->status >= 400 && response->status < 500;
       if (expired) {
         // Signed URLs have an end; a new one is a request away.
         set_location(where, "");

@@ -186,8 +186,7 @@ Status File::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   if (source_) {
     const std::uint64_t bytes = source_->size();
     if (offset <= bytes && out.size() <= bytes - offset) {
-      Status status = source_->read_at(offset, out);
-      return status ? status : Status(std::move(status.error().at(path_.string())));
+      return source_->read_at(offset, out);
     }
     return Error(Code::kInvalidInput, fmt::format("ends at byte {}; expected {} bytes at offset {}",
                                                   bytes, out.size(), offset))

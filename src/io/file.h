@@ -20,7 +20,7 @@ class ByteSource {
   virtual std::uint64_t size() const = 0;
   /// Another number for another content.
   virtual std::int64_t version() const = 0;
-  /// Fills `out` from `offset`. Requires that the range lies inside.
+  /// Fills `out` from `offset`. Requires that the range lies inside. Errors name the file.
   virtual Status read_at(std::uint64_t offset, std::span<std::byte> out) const = 0;
   virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) const {}
 };

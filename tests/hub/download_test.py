@@ -299,4 +299,4 @@ class Kills(Download):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(warnings="ignore")

@@ -98,4 +98,4 @@ class Tls(HubTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(warnings="ignore")
