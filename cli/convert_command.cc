@@ -13,6 +13,7 @@
 #include "mlxmill/convert.h"
 #include "mlxmill/recipe.h"
 #include "mlxmill/simd.h"
+#include "mlxmill/upload.h"
 #include "progress_line.h"
 #include "terminal.h"
 
@@ -98,7 +99,9 @@ void add_model_flags(CLI::App* app, ConvertArgs& args) {
   add_text(app, "--base-model", args.base_model, "NAME",
            "what the model card says it was made from")
       ->group(group);
-  add_text(app, "--upload-repo", args.upload_repo, "REPO", "not available yet")->group(group);
+  add_text(app, "--upload-repo", args.upload_repo, "NAME",
+           "owner/name to upload the result to; it is made where there is none")
+      ->group(group);
   add_switch(app, "--trust-remote-code", args.trust_remote_code,
              "accepted for mlx_lm.convert's sake: mlxmill never runs code of a model")
       ->group(group);
@@ -236,12 +239,6 @@ std::string card_command(const ConvertOptions& options) {
 }
 
 Result<ConvertOptions> make_options(const CLI::App& app, const ConvertArgs& args) {
-  if (args.upload_repo) {
-    return Error(Code::kUsage, "convert: --upload-repo is not available yet")
-        .hint("convert without it, then upload the folder: hf upload " +
-              shell_quote(*args.upload_repo) + " " +
-              shell_quote(args.output.value_or(kDefaultOutput)));
-  }
   if (args.quiet && args.verbose) {
     return Error(Code::kUsage, "convert: --quiet and --verbose contradict each other");
   }
@@ -319,6 +316,15 @@ int run_dry(const ConvertOptions& options, bool json, std::vector<std::string>& 
   return kExitOk;
 }
 
+UploadOptions upload_options(const ConvertArgs& args, const ConvertOptions& options) {
+  UploadOptions upload;
+  upload.folder = options.output;
+  upload.repo = args.upload_repo.value_or("");
+  upload.create = true;
+  upload.force = args.force;
+  return upload;
+}
+
 int run_convert(const CLI::App& app, const ConvertArgs& args) {
   Result<ConvertOptions> options = make_options(app, args);
   if (!options) return print_error(options.error());
@@ -339,15 +345,29 @@ int run_convert(const CLI::App& app, const ConvertArgs& args) {
   }
   const Callbacks callbacks = progress_callbacks(progress, args.quiet, warn);
   catch_interrupts();
-  const Status fetched = fetch_source(args, *options, callbacks);
+  Status fetched;
+  // Asked before hours of work, not after them.
+  if (args.upload_repo && !args.dry_run) fetched = check_upload(upload_options(args, *options));
+  if (fetched) fetched = fetch_source(args, *options, callbacks);
   if (!fetched) {
     progress.finish(false);
     return print_error_or_interrupted(fetched.error());
   }
   if (args.dry_run) return run_dry(*options, args.json, warnings, progress, callbacks);
   const Result<ConvertReport> report = convert_model(*options, callbacks);
-  progress.finish(report.has_value());
-  if (!report) return print_error_or_interrupted(report.error());
+  if (!report) {
+    progress.finish(false);
+    return print_error_or_interrupted(report.error());
+  }
+  if (args.upload_repo) {
+    const Result<UploadReport> uploaded = upload_folder(upload_options(args, *options), callbacks);
+    if (!uploaded) {
+      progress.finish(false);
+      return print_error_or_interrupted(uploaded.error());
+    }
+    progress.message("note", "uploaded to " + printable(uploaded->url));
+  }
+  progress.finish(true);
   if (args.json) {
     print_json(report_json(*options, *report, warnings));
   } else {

@@ -78,6 +78,8 @@ Program::Program() : root_(kDescription, "mlxmill") {
   root_.set_version_flag("--version", version(), "show the version");
   commands_.push_back(add_convert_command(root_));
   commands_.push_back(add_download_command(root_));
+  commands_.push_back(add_upload_command(root_));
+  commands_.push_back(add_login_command(root_));
   commands_.push_back(add_inspect_command(root_));
   commands_.push_back(add_verify_command(root_));
   commands_.push_back(add_recipe_command(root_));

@@ -13,5 +13,6 @@
 #include "mlxmill/scheme.h"     // IWYU pragma: export
 #include "mlxmill/simd.h"       // IWYU pragma: export
 #include "mlxmill/tokenizer.h"  // IWYU pragma: export
+#include "mlxmill/upload.h"     // IWYU pragma: export
 #include "mlxmill/verify.h"     // IWYU pragma: export
 #include "mlxmill/version.h"    // IWYU pragma: export
