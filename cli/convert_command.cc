@@ -1,7 +1,6 @@
 // mlxmill convert: a Hugging Face folder becomes an MLX folder.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -9,10 +8,12 @@
 #include "command.h"
 #include "convert_output.h"
 #include "exit_code.h"
+#include "hub_flags.h"
 #include "interrupt.h"
 #include "mlxmill/convert.h"
 #include "mlxmill/recipe.h"
 #include "mlxmill/simd.h"
+#include "mlxmill/upload.h"
 #include "progress_line.h"
 #include "terminal.h"
 
@@ -39,6 +40,8 @@ struct ConvertArgs {
   std::optional<std::uint64_t> memory;
   Text architecture, base_model, simd;
   bool dry_run = false, json = false, quiet = false, verbose = false;
+  HubArgs hub;
+  bool stream = false;
 };
 
 std::vector<std::string> mode_names() {
@@ -59,6 +62,10 @@ std::vector<Example> convert_examples() {
   return {
       {"mlxmill convert models/sample-llama --bits 4 -o sample-4bit",
        "quantize a folder to 4 bits a weight"},
+      {"mlxmill convert Qwen/Qwen3-0.6B --bits 4 -o qwen-4bit",
+       "the same of a model on the Hub, which is downloaded first"},
+      {"mlxmill convert Qwen/Qwen3-0.6B --bits 6 -o qwen-6bit --stream",
+       "or read while it is converted, and not stored"},
       {"mlxmill convert models/sample-llama --bits 4 --dry-run",
        "the exact plan: every tensor, every size; nothing is written"},
       {"mlxmill convert models/sample-llama --recipe mixed_3_6 -o sample-mixed",
@@ -76,9 +83,8 @@ std::vector<Example> convert_examples() {
 
 void add_model_flags(CLI::App* app, ConvertArgs& args) {
   add_text(app, "SOURCE", args.source, kFolderValue,
-           "folder with config.json and weights (safetensors, pytorch_model*.bin), or a GGUF file "
-           "(hub names "
-           "are not available yet)");
+           "folder with config.json and weights (safetensors, pytorch_model*.bin), a GGUF file, or "
+           "a model of the Hub: owner/name, owner/name@revision, owner/name:Q8_0");
   const std::string group = "Model";
   add_text(app, "--hf-path,--model", args.hf_path, kFolderValue, "the same as SOURCE")
       ->group(group);
@@ -93,7 +99,9 @@ void add_model_flags(CLI::App* app, ConvertArgs& args) {
   add_text(app, "--base-model", args.base_model, "NAME",
            "what the model card says it was made from")
       ->group(group);
-  add_text(app, "--upload-repo", args.upload_repo, "REPO", "not available yet")->group(group);
+  add_text(app, "--upload-repo", args.upload_repo, "NAME",
+           "owner/name to upload the result to; it is made where there is none")
+      ->group(group);
   add_switch(app, "--trust-remote-code", args.trust_remote_code,
              "accepted for mlx_lm.convert's sake: mlxmill never runs code of a model")
       ->group(group);
@@ -200,33 +208,11 @@ Result<std::string> source_of(const CLI::App& app, const ConvertArgs& args) {
   return without_trailing_slash(*source);
 }
 
-// "owner/name", as the Hub allows it.
-bool looks_like_hub_name(const std::string& text) {
-  const std::size_t slash = text.find('/');
-  if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) return false;
-  if (text.find('/', slash + 1) != std::string::npos || text[0] == '.' || text[0] == '~') {
-    return false;
-  }
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '/';
-  });
-}
-
-Status check_source_exists(const std::string& source) {
-  std::error_code ignored;
-  if (std::filesystem::exists(source, ignored) || !looks_like_hub_name(source)) return {};
-  const std::string name = source.substr(source.find('/') + 1);
-  return Error(Code::kNotFound, "no such folder, and hub names are not available yet")
-      .at(source)
-      .hint(fmt::format("if this is a model on the Hub, first run: hf download {} --local-dir {}",
-                        source, name));
-}
-
 // The command for the model card: what shapes the bytes, nothing about this machine.
 std::string card_command(const ConvertOptions& options) {
   std::error_code ignored;
   std::string name = options.base_model;
+  if (is_remote(options.source.string())) name = options.source.string();
   if (name.empty()) name = std::filesystem::weakly_canonical(options.source, ignored).filename();
   std::string command = "mlxmill convert " + shell_quote(name);
   if (options.dequantize) command += " -d";
@@ -253,18 +239,11 @@ std::string card_command(const ConvertOptions& options) {
 }
 
 Result<ConvertOptions> make_options(const CLI::App& app, const ConvertArgs& args) {
-  if (args.upload_repo) {
-    return Error(Code::kUsage, "convert: --upload-repo is not available yet")
-        .hint("convert without it, then upload the folder: hf upload " +
-              shell_quote(*args.upload_repo) + " " +
-              shell_quote(args.output.value_or(kDefaultOutput)));
-  }
   if (args.quiet && args.verbose) {
     return Error(Code::kUsage, "convert: --quiet and --verbose contradict each other");
   }
   ConvertOptions options;
   MLXMILL_ASSIGN(const std::string source, source_of(app, args));
-  MLXMILL_TRY(check_source_exists(source));
   options.source = source;
   options.output = without_trailing_slash(args.output.value_or(kDefaultOutput));
   options.quantize = args.quantize || args.bits || args.group_size || args.mode || args.recipe;
@@ -298,6 +277,54 @@ std::vector<std::string> useless_flags(const ConvertArgs& args) {
   return flags;
 }
 
+/// Fetches a model of the Hub, so that `options` name a folder or file; or leaves it to be read
+/// over the network.
+Status fetch_source(const ConvertArgs& args, ConvertOptions& options, const Callbacks& callbacks) {
+  const std::string source = options.source.string();
+  if (!is_remote(source)) {
+    if (!args.hub.revision && !args.hub.file && !args.stream) return {};
+    return Error(Code::kUsage,
+                 "convert: --revision, --file and --stream are for models of the Hub; " + source +
+                     " is a path");
+  }
+  if (args.stream || args.dry_run) {
+    options.stream_model = source;
+    options.hub = hub_options(args.hub);
+    return {};
+  }
+  MLXMILL_ASSIGN(const HubModel model, fetch_model(source, args.hub, callbacks));
+  options.source = model.path;
+  if (options.base_model.empty()) options.base_model = model.repo;
+  return {};
+}
+
+int run_dry(const ConvertOptions& options, bool json, std::vector<std::string>& warnings,
+            ProgressLine& progress, const Callbacks& callbacks) {
+  const Result<Plan> plan = plan_conversion(options, callbacks);
+  progress.finish(plan.has_value());
+  if (!plan) return print_error_or_interrupted(plan.error());
+  for (const std::string& text : plan->warnings) callbacks.warning(text);
+  std::error_code ignored;
+  if (!options.force && std::filesystem::exists(options.output, ignored)) {
+    callbacks.warning(options.output.string() + " exists: convert will refuse without --force");
+  }
+  if (json) {
+    print_json(plan_json(options, *plan, warnings));
+  } else {
+    print_out(plan_text(options, *plan));
+  }
+  return kExitOk;
+}
+
+UploadOptions upload_options(const ConvertArgs& args, const ConvertOptions& options) {
+  UploadOptions upload;
+  upload.folder = options.output;
+  upload.repo = args.upload_repo.value_or("");
+  upload.create = true;
+  upload.force = args.force;
+  return upload;
+}
+
 int run_convert(const CLI::App& app, const ConvertArgs& args) {
   Result<ConvertOptions> options = make_options(app, args);
   if (!options) return print_error(options.error());
@@ -316,36 +343,31 @@ int run_convert(const CLI::App& app, const ConvertArgs& args) {
     warn(
         fmt::format("without -q nothing is quantized: no effect: {}", join_choices(useless, ", ")));
   }
-  if (args.dry_run) {
-    const Result<Plan> plan = plan_conversion(*options);
-    if (!plan) return print_error(plan.error());
-    for (const std::string& text : plan->warnings) warn(text);
-    std::error_code ignored;
-    if (!options->force && std::filesystem::exists(options->output, ignored)) {
-      warn(options->output.string() + " exists: convert will refuse without --force");
-    }
-    if (args.json) {
-      print_json(plan_json(*options, *plan, warnings));
-    } else {
-      print_out(plan_text(*options, *plan));
-    }
-    return kExitOk;
-  }
-  Callbacks callbacks;
-  callbacks.progress = [&](const Progress& now) { progress.update(now); };
-  callbacks.warning = warn;
-  callbacks.note = [&](std::string_view text) {
-    if (!args.quiet) progress.message("note", text);
-  };
-  callbacks.cancelled = interrupted;
+  const Callbacks callbacks = progress_callbacks(progress, args.quiet, warn);
   catch_interrupts();
-  const Result<ConvertReport> report = convert_model(*options, callbacks);
-  progress.finish(report.has_value());
-  if (!report) {
-    if (report.error().code() != Code::kCancelled) return print_error(report.error());
-    print_message("interrupted", "run the same command again to resume where this run stopped");
-    return kExitInterrupted;
+  Status fetched;
+  // Asked before hours of work, not after them.
+  if (args.upload_repo && !args.dry_run) fetched = check_upload(upload_options(args, *options));
+  if (fetched) fetched = fetch_source(args, *options, callbacks);
+  if (!fetched) {
+    progress.finish(false);
+    return print_error_or_interrupted(fetched.error());
   }
+  if (args.dry_run) return run_dry(*options, args.json, warnings, progress, callbacks);
+  const Result<ConvertReport> report = convert_model(*options, callbacks);
+  if (!report) {
+    progress.finish(false);
+    return print_error_or_interrupted(report.error());
+  }
+  if (args.upload_repo) {
+    const Result<UploadReport> uploaded = upload_folder(upload_options(args, *options), callbacks);
+    if (!uploaded) {
+      progress.finish(false);
+      return print_error_or_interrupted(uploaded.error());
+    }
+    progress.message("note", "uploaded to " + printable(uploaded->url));
+  }
+  progress.finish(true);
   if (args.json) {
     print_json(report_json(*options, *report, warnings));
   } else {
@@ -361,6 +383,10 @@ Command add_convert_command(CLI::App& root) {
   const auto args = std::make_shared<ConvertArgs>();
   add_model_flags(app, *args);
   add_quantize_flags(app, *args);
+  add_hub_flags(app, args->hub);
+  add_switch(app, "--stream", args->stream,
+             "read the weights over the network as they are needed: disk for the output only")
+      ->group("Models of the Hub");
   add_run_flags(app, *args);
   return {app, convert_examples(), [app, args] { return run_convert(*app, *args); }};
 }

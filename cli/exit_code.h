@@ -31,7 +31,7 @@ inline constexpr std::array<ExitMeaning, 10> kExitMeanings = {{
     {kExitOk, "done"},
     {kExitUsage, "wrong flags, or the output already exists"},
     {kExitBadInput, "the input is damaged or contradicts itself"},
-    {kExitIo, "read, write, disk space, permission, or no such file"},
+    {kExitIo, "read, write, network, disk space, permission, or no such file"},
     {kExitUnsupported, "a model or feature mlxmill does not know"},
     {kExitNonFinite, "the weights hold NaN or infinity"},
     {kExitVerifyFailed, "verify found problems"},
@@ -60,6 +60,7 @@ constexpr ExitCode exit_code(Code code) {
     case Code::kNotFound:
     case Code::kPermission:
     case Code::kBusy:
+    case Code::kNetwork:
       return kExitIo;
     case Code::kNoMemory:
       return kExitNoMemory;

@@ -102,6 +102,12 @@ int print_error(const Error& error) {
   return exit_code(error.code());
 }
 
+int print_error_or_interrupted(const Error& error) {
+  if (error.code() != Code::kCancelled) return print_error(error);
+  print_message("interrupted", "run the same command again to resume where this run stopped");
+  return exit_code(error.code());
+}
+
 bool close_stdout() {
   const bool flushed = std::fflush(stdout) == 0;
   if (flushed && std::ferror(stdout) == 0) return true;

@@ -30,6 +30,9 @@ void print_message(std::string_view kind, std::string_view text);
 /// Prints "error: ..." and, on a line of its own, "hint: ..." to stderr; returns the exit status.
 int print_error(const Error& error);
 
+/// The same, or "interrupted: ..." for a call that was asked to stop and can be resumed.
+int print_error_or_interrupted(const Error& error);
+
 /// Flushes stdout. False, after an error message, when something printed did not arrive.
 bool close_stdout();
 

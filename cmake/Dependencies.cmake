@@ -1,6 +1,8 @@
 # What mlxmill takes from the platform's package manager. tools/setup.sh installs all of it.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
+find_package(CURL 7.68 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
 # Highway: the CMake package where there is one, else pkg-config's library.
 find_package(hwy CONFIG QUIET)

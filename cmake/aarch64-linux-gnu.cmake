@@ -16,3 +16,10 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 set(CMAKE_FIND_USE_PACKAGE_REGISTRY OFF)
 
 set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/aarch64-linux-gnu)
+
+# What libcurl is linked with lies there too. DT_RPATH, unlike DT_RUNPATH, counts for the libraries of libraries.
+foreach(folder IN ITEMS usr/lib lib)
+  string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " -Wl,-rpath,${MLXMILL_SYSROOT}/${folder}/aarch64-linux-gnu")
+  string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " -Wl,-rpath-link,${MLXMILL_SYSROOT}/${folder}/aarch64-linux-gnu")
+endforeach()
+string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " -Wl,--disable-new-dtags")

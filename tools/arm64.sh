@@ -8,6 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(libhwy-dev:arm64 libfmt-dev:arm64 libxxhash-dev:arm64 libtomlplusplus-dev:arm64
           nlohmann-json3-dev libcli11-dev)
+# libcurl is linked with two dozen others; the C library and GCC's are the cross compiler's own.
+with_dependencies=(libcurl4-openssl-dev:arm64 libssl-dev:arm64)
+theirs='^(libc6|libc6-dev|libcrypt1|libgcc-s1|gcc-[0-9]+-base|linux-libc-dev|libc-dev-bin)(:arm64)?$'
 sysroot=$PWD/build/arm64-sysroot
 stamp=$sysroot/complete
 
@@ -27,6 +30,9 @@ if [ ! -e "$stamp" ]; then
       packages+=("$needed:arm64")
     done
   done
+  mapfile -t -O "${#packages[@]}" packages < <(
+    apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+      "${with_dependencies[@]}" | grep -E '^[a-z].*:arm64$' | grep -vE "$theirs" | sort -u)
   rm -rf "$sysroot"
   mkdir -p "$sysroot/packages"
   (cd "$sysroot/packages" && apt-get -o APT::Sandbox::User=root download -qq "${packages[@]}" </dev/null)

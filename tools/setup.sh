@@ -42,6 +42,8 @@ debian_missing() {
   rust_is_new_enough || rust_packages
   local package
   for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev libopenblas-dev; do
+  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev \
+    libcurl4-openssl-dev libssl-dev; do
     debian_has "$package" || echo "$package"
   done
   # venv without ensurepip is what Debian's python3 has before python3-venv.
@@ -111,7 +113,7 @@ set_up_macos() {
   local installed wanted wanted_rust='' missing=() formula
   installed=$(brew list --formula -1)
   have cargo || wanted_rust=rust
-  wanted="cmake ninja ${wanted_rust:-} highway fmt nlohmann-json cli11 tomlplusplus xxhash"
+  wanted="cmake ninja ${wanted_rust:-} highway fmt nlohmann-json cli11 tomlplusplus xxhash curl openssl@3"
   # libFuzzer is not part of Apple's clang: llvm brings it.
   [ "$tests" = no ] || wanted="$wanted googletest google-benchmark clang-format llvm"
   for formula in $wanted; do
@@ -175,6 +177,7 @@ case "$(uname -s)" in
       set_up_debian
     else
       say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS, Rust"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, libcurl, OpenSSL and Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;

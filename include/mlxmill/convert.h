@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mlxmill/dtype.h"
+#include "mlxmill/hub.h"
 #include "mlxmill/progress.h"
 #include "mlxmill/result.h"
 #include "mlxmill/scheme.h"
@@ -19,6 +20,11 @@ namespace mlxmill {
 struct ConvertOptions {
   std::filesystem::path source;  ///< Folder with config.json and safetensors.
   std::filesystem::path output;  ///< Folder to be made; must not exist unless `force`.
+
+  /// A model of the Hub instead of `source`, whose weights are read over the network as they are
+  /// needed and never stored: "owner/name" and what else download_model() takes. Empty: `source`.
+  std::string stream_model;
+  HubOptions hub;  ///< For stream_model.
 
   bool quantize = false;
   Mode mode = Mode::kAffine;
@@ -124,8 +130,9 @@ struct ConvertReport {
 
 /// Plans a conversion: reads config and headers only, writes nothing.
 /// Errors: those of a bad source (kNotFound, kInvalidInput, kUnsupported, kUnknownModel) and of
-/// contradicting options (kUsage). An existing output or too little space is no error here.
-Result<Plan> plan_conversion(const ConvertOptions& options);
+/// contradicting options (kUsage). An existing output or too little space is no error here. With
+/// stream_model only the headers of its weights are fetched (a GGUF file whole).
+Result<Plan> plan_conversion(const ConvertOptions& options, const Callbacks& callbacks = {});
 
 /// Converts. The output name appears only when everything in it is complete, checked and synced;
 /// until then work happens in a hidden sibling folder that a later call with the same options

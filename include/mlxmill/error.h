@@ -22,6 +22,7 @@ enum class Code : std::uint8_t {
   kNotFound = 32,      ///< A file or folder does not exist.
   kPermission = 33,    ///< The operating system refused access.
   kBusy = 34,          ///< Another process works on the same output.
+  kNetwork = 35,       ///< A server cannot be reached, or keeps failing; another try may help.
   kNoMemory = 40,      ///< The memory budget cannot hold what must be held at once.
   kCancelled = 50,     ///< The caller asked to stop.
   kInternal = 90,      ///< A defect in mlxmill.

@@ -39,7 +39,9 @@ constexpr std::uint64_t kMaxDeclarationBytes = 4 << 20;
 /// Builds a Conversion step by step; each step uses what the earlier ones filled in.
 class Planner {
  public:
-  explicit Planner(const ConvertOptions& options) { c_.options = options; }
+  Planner(const ConvertOptions& options, formats::RemoteFiles remote) : remote_(std::move(remote)) {
+    c_.options = options;
+  }
 
   Result<Conversion> run() {
     MLXMILL_TRY(check_options());
@@ -67,6 +69,7 @@ class Planner {
   Status finish_plan();
 
   Conversion c_;
+  formats::RemoteFiles remote_;
   std::optional<Scheme> scheme_;  ///< Of the run; empty without quantization.
   std::optional<DType> dtype_;    ///< Floats are cast to this; empty keeps them.
   std::optional<formats::QuantizationConfig>
@@ -97,7 +100,8 @@ Status Planner::check_options() {
 Status Planner::open_source() {
   const ConvertOptions& o = c_.options;
   MLXMILL_ASSIGN(OpenedSource opened,
-                 convert::open_source(o.source, o.quantize || o.dequantize || o.requantize));
+                 convert::open_source(o.source, o.quantize || o.dequantize || o.requantize,
+                                      std::move(remote_)));
   c_.checkpoint = std::move(opened.checkpoint);
   source_ = std::move(opened.weights);
   c_.copies = std::move(opened.copies);
@@ -379,15 +383,8 @@ Status Planner::finish_plan() {
 
 }  // namespace
 
-Result<Conversion> make_conversion(const ConvertOptions& options) { return Planner(options).run(); }
-
-}  // namespace mlxmill::convert
-
-namespace mlxmill {
-
-Result<Plan> plan_conversion(const ConvertOptions& options) {
-  MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
-  return std::move(conversion.plan);
+Result<Conversion> make_conversion(const ConvertOptions& options, formats::RemoteFiles remote) {
+  return Planner(options, std::move(remote)).run();
 }
 
-}  // namespace mlxmill
+}  // namespace mlxmill::convert

@@ -92,7 +92,11 @@ struct Conversion {
 /// Elements per unit of contiguous tensors.
 inline constexpr std::uint64_t kUnitElements = 256 << 10;
 
-/// Plans. Errors: those of plan_conversion.
-Result<Conversion> make_conversion(const ConvertOptions& options);
+/// The options of a conversion whose small files lie where `model` says.
+ConvertOptions streamed_options(const ConvertOptions& options, const HubModel& model);
+
+/// Plans. `remote`: weights that are not in the source's folder, as for
+/// formats::ModelFolder::open(). Errors: those of plan_conversion.
+Result<Conversion> make_conversion(const ConvertOptions& options, formats::RemoteFiles remote = {});
 
 }  // namespace mlxmill::convert

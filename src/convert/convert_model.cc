@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <system_error>
 
 #include "base/process.h"
@@ -12,6 +14,7 @@
 #include "convert/journal.h"
 #include "convert/manifest.h"
 #include "convert/pipeline.h"
+#include "hub/streamed_model.h"
 #include "io/file.h"
 #include "io/free_space.h"
 #include "io/work_folder.h"
@@ -146,9 +149,14 @@ Status check_unchanged(const Conversion& conversion) {
 }
 
 Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder& work,
-                                   convert::Journal& journal, const Callbacks& callbacks) {
+                                   convert::Journal& journal, const Callbacks& callbacks,
+                                   hub::StreamedModel* streamed) {
   MLXMILL_ASSIGN(PipelineResult result,
                  convert::run_pipeline(conversion, work.model(), journal, callbacks));
+  if (streamed) {
+    say(callbacks.note, "checking the rest of the source's files");
+    MLXMILL_TRY(streamed->stream().finish());
+  }
   if (result.non_finite_total && !conversion.options.allow_non_finite) {
     return non_finite_error(result);
   }
@@ -157,11 +165,30 @@ Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder&
   return result;
 }
 
-}  // namespace
+/// Callbacks for two at once: they reach the caller one at a time.
+Callbacks one_at_a_time(const Callbacks& callbacks) {
+  const auto mutex = std::make_shared<std::mutex>();
+  Callbacks guarded;
+  const auto guard = [&](const auto& callback, auto& out) {
+    if (!callback) return;
+    out = [mutex, callback](const auto&... arguments) {
+      const std::lock_guard lock(*mutex);
+      return callback(arguments...);
+    };
+  };
+  guard(callbacks.progress, guarded.progress);
+  guard(callbacks.warning, guarded.warning);
+  guard(callbacks.note, guarded.note);
+  guard(callbacks.cancelled, guarded.cancelled);
+  return guarded;
+}
 
-Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbacks& callbacks) {
+Result<ConvertReport> run_conversion(const ConvertOptions& options, const Callbacks& callbacks,
+                                     hub::StreamedModel* streamed) {
   const auto start = std::chrono::steady_clock::now();
-  MLXMILL_ASSIGN(Conversion conversion, convert::make_conversion(options));
+  MLXMILL_ASSIGN(
+      Conversion conversion,
+      convert::make_conversion(options, streamed ? streamed->files() : formats::RemoteFiles()));
   for (const std::string& text : conversion.plan.warnings) say(callbacks.warning, text);
   MLXMILL_TRY(check_output(options));
   MLXMILL_TRY(check_space(conversion, io::WorkFolder::root_of(options.output)));
@@ -169,7 +196,8 @@ Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbac
 
   // Held until the output has its name: no other process may work on it meanwhile.
   MLXMILL_ASSIGN(convert::Journal journal, begin(conversion, work, callbacks));
-  Result<PipelineResult> result = make_folder(conversion, work, journal, callbacks);
+  if (streamed) MLXMILL_TRY(streamed->stream().start(work.root() / "stream", journal.fresh()));
+  Result<PipelineResult> result = make_folder(conversion, work, journal, callbacks, streamed);
   if (!result) {
     // Nothing to come back to when the input itself is at fault.
     const Code code = result.error().code();
@@ -193,6 +221,25 @@ Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbac
   report.plan = std::move(conversion.plan);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
+}
+
+Result<ConvertReport> convert_streamed(const ConvertOptions& options, const Callbacks& callbacks) {
+  const Callbacks guarded = one_at_a_time(callbacks);
+  MLXMILL_ASSIGN(const auto streamed,
+                 hub::StreamedModel::open(options.stream_model, options.hub, guarded));
+  return run_conversion(convert::streamed_options(options, streamed->model()), guarded,
+                        streamed.get());
+}
+
+}  // namespace
+
+Result<ConvertReport> convert_model(const ConvertOptions& options, const Callbacks& callbacks) {
+  if (options.stream_model.empty()) return run_conversion(options, callbacks, nullptr);
+  Result<ConvertReport> report = convert_streamed(options, callbacks);
+  if (report || report.error().code() != Code::kInvalidInput) return report;
+  // Wrong bytes have gone into what was made: it has been thrown away, and once more may help.
+  say(callbacks.warning, report.error().message() + "; starting over");
+  return convert_streamed(options, callbacks);
 }
 
 }  // namespace mlxmill

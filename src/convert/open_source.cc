@@ -116,10 +116,10 @@ Result<OpenedSource> open_gguf_source(const fs::path& path) {
 
 }  // namespace
 
-Result<OpenedSource> open_source(const fs::path& path, bool repack) {
+Result<OpenedSource> open_source(const fs::path& path, bool repack, formats::RemoteFiles remote) {
   if (formats::is_gguf_file(path)) return open_gguf_source(path);
   OpenedSource source;
-  MLXMILL_ASSIGN(source.checkpoint, formats::open_checkpoint(path));
+  MLXMILL_ASSIGN(source.checkpoint, formats::open_checkpoint(path, std::move(remote)));
   Result<sources::DecodedSource> weights = sources::decode_checkpoint(source.checkpoint, repack);
   if (!weights) return std::move(weights).error().at(path.string());
   source.weights = *std::move(weights);

@@ -21,8 +21,10 @@ struct OpenedSource {
 };
 
 /// Opens a folder in Hugging Face or MLX layout, or a GGUF file. `repack`: sources::decode().
+/// `remote`: formats::ModelFolder::open().
 /// Errors: those of formats::open_checkpoint, formats::open_gguf, sources::decode and
 /// gguf::import_gguf.
-Result<OpenedSource> open_source(const std::filesystem::path& path, bool repack);
+Result<OpenedSource> open_source(const std::filesystem::path& path, bool repack,
+                                 formats::RemoteFiles remote = {});
 
 }  // namespace mlxmill::convert

@@ -108,8 +108,7 @@ Status open_torch(io::File file, const std::string& name, Checkpoint& checkpoint
 
 Status open_shards(const ModelFolder& folder, const ShardList& list, Checkpoint& checkpoint) {
   for (const std::string& name : list.names) {
-    MLXMILL_ASSIGN(const fs::path path, folder.find(name));
-    MLXMILL_ASSIGN(io::File file, io::File::open_read(path));
+    MLXMILL_ASSIGN(io::File file, folder.open_file(name));
     MLXMILL_TRY(list.torch ? open_torch(std::move(file), name, checkpoint)
                            : open_safetensors(std::move(file), name, checkpoint));
     checkpoint.weight_bytes += checkpoint.shards.back().file_bytes;
@@ -172,8 +171,8 @@ Status check_index(const Checkpoint& checkpoint, const std::vector<std::size_t>&
 
 }  // namespace
 
-Result<Checkpoint> open_checkpoint(const fs::path& path) {
-  MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(path));
+Result<Checkpoint> open_checkpoint(const fs::path& path, RemoteFiles remote) {
+  MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(path, std::move(remote)));
   MLXMILL_TRY(check_weight_kind(folder));
   Checkpoint checkpoint;
   checkpoint.folder = path;

@@ -10,6 +10,7 @@
 
 #include "base/ggml_type.h"
 #include "base/value.h"
+#include "formats/model_folder.h"
 #include "formats/safetensors.h"
 #include "io/file.h"
 #include "mlxmill/result.h"
@@ -53,8 +54,8 @@ struct Checkpoint {
 /// kNotFound without folder or config.json or weights; kUnsupported when there are only pickle
 /// (.bin, .pt) or GGUF weights; kInvalidInput for damaged JSON, a missing shard, an index that
 /// names an absolute path, `..` or a link that leaves the folder, an index that puts a tensor where
-/// it is not, the same tensor in two shards.
-Result<Checkpoint> open_checkpoint(const std::filesystem::path& folder);
+/// it is not, the same tensor in two shards. `remote`: as for ModelFolder::open().
+Result<Checkpoint> open_checkpoint(const std::filesystem::path& folder, RemoteFiles remote = {});
 
 /// Reads config.json alone.
 Result<base::Value> read_config(const std::filesystem::path& folder);
@@ -69,5 +70,8 @@ Result<base::Value> load_config(const std::filesystem::path& folder);
 /// relative to the folder and plain, but for those below additional_chat_templates/. Errors:
 /// kInvalidInput for a link that leaves the folder.
 Result<std::vector<std::string>> files_to_copy(const std::filesystem::path& folder);
+
+/// Whether files_to_copy() takes a file of that path in a folder, by its name alone.
+bool is_copied_file(std::string_view path);
 
 }  // namespace mlxmill::formats

@@ -92,6 +92,16 @@ Status add_templates(const ModelFolder& folder, std::vector<std::string>& names)
 
 }  // namespace
 
+bool is_copied_file(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string_view::npos) {
+    const std::string_view folder = path.substr(0, slash);
+    if (folder != kTemplates && !folder.starts_with(std::string(kTemplates) + "/")) return false;
+    path.remove_prefix(slash + 1);
+  }
+  return is_copied(lower_case(path));
+}
+
 Result<std::vector<std::string>> files_to_copy(const fs::path& path) {
   MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(path));
   std::vector<std::string> names;

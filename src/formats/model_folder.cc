@@ -23,7 +23,7 @@ bool is_below(const fs::path& path, const fs::path& folder) {
 
 }  // namespace
 
-Result<ModelFolder> ModelFolder::open(const fs::path& path) {
+Result<ModelFolder> ModelFolder::open(const fs::path& path, RemoteFiles remote) {
   std::error_code failure;
   const fs::file_status status = fs::status(path, failure);
   if (status.type() == fs::file_type::not_found) {
@@ -38,7 +38,9 @@ Result<ModelFolder> ModelFolder::open(const fs::path& path) {
   folder.canonical_ = fs::canonical(path, failure);
   if (failure) return io::system_error(failure.value(), "cannot examine", path);
   if (folder.canonical_.parent_path().filename() == "snapshots") {
-    folder.blobs_ = folder.canonical_.parent_path().parent_path() / "blobs";
+    const fs::path repository = folder.canonical_.parent_path().parent_path();
+    folder.blobs_ = repository / "blobs";
+    folder.shared_blobs_ = repository.parent_path() / "blobs";
   }
   fs::directory_iterator entry(path, failure);
   for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
@@ -48,6 +50,11 @@ Result<ModelFolder> ModelFolder::open(const fs::path& path) {
     folder.names_.push_back(std::move(name));
   }
   if (failure) return io::system_error(failure.value(), "cannot list", path);
+  for (const auto& [name, source] : remote) {
+    if (std::find(folder.names_.begin(), folder.names_.end(), name) == folder.names_.end())
+      folder.names_.push_back(name);
+  }
+  folder.remote_ = std::move(remote);
   std::sort(folder.names_.begin(), folder.names_.end());
   return folder;
 }
@@ -68,7 +75,8 @@ Result<fs::path> ModelFolder::find(std::string_view name) const {
         .at(path.string())
         .hint("incomplete download?");
   }
-  const bool in_blobs = !blobs_.empty() && is_below(target, blobs_);
+  const bool in_blobs =
+      !blobs_.empty() && (is_below(target, blobs_) || is_below(target, shared_blobs_));
   if (!is_below(target, canonical_) && !in_blobs) {
     return Error(Code::kInvalidInput,
                  fmt::format("is a link that leaves the folder, to {}", quote(target.string())))
@@ -79,6 +87,13 @@ Result<fs::path> ModelFolder::find(std::string_view name) const {
     return Error(Code::kInvalidInput, "is not a regular file").at(path.string());
   }
   return path;
+}
+
+Result<io::File> ModelFolder::open_file(std::string_view name) const {
+  if (const auto it = remote_.find(std::string(name)); it != remote_.end())
+    return io::File::over(it->second, path_ / name);
+  MLXMILL_ASSIGN(const fs::path path, find(name));
+  return io::File::open_read(path);
 }
 
 Result<std::string> ModelFolder::read(std::string_view name, std::uint64_t max_bytes) const {

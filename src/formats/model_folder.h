@@ -3,18 +3,25 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "io/file.h"
 #include "mlxmill/result.h"
 
 namespace mlxmill::formats {
 
+/// Files of a model that are not in its folder but read from elsewhere, by their plain names.
+using RemoteFiles = std::map<std::string, std::shared_ptr<const io::ByteSource>>;
+
 class ModelFolder {
  public:
-  /// Errors: kNotFound; kInvalidInput when it is no folder.
-  static Result<ModelFolder> open(const std::filesystem::path& path);
+  /// `remote` files count as if they were in the folder, and come before those that are. Errors:
+  /// kNotFound; kInvalidInput when it is no folder.
+  static Result<ModelFolder> open(const std::filesystem::path& path, RemoteFiles remote = {});
 
   const std::filesystem::path& path() const { return path_; }
   /// Names of everything in it but folders and hidden files, sorted.
@@ -26,13 +33,20 @@ class ModelFolder {
   /// into the same repository's blobs).
   Result<std::filesystem::path> find(std::string_view name) const;
 
+  /// Opens a file for reading. Errors: those of find() and of io::File.
+  Result<io::File> open_file(std::string_view name) const;
+
   /// Reads a text file of the folder whole.
   Result<std::string> read(std::string_view name, std::uint64_t max_bytes) const;
 
  private:
   std::filesystem::path path_;
   std::filesystem::path canonical_;
-  std::filesystem::path blobs_;  // Of the Hub cache the folder is a snapshot in; else empty.
+  // Of the Hub cache the folder is a snapshot in: the repository's, and those that repositories
+  // share; else empty.
+  std::filesystem::path blobs_;
+  std::filesystem::path shared_blobs_;
+  RemoteFiles remote_;
   std::vector<std::string> names_;
 };
 

@@ -101,10 +101,13 @@ Error system_error(int error_number, std::string_view doing, const std::filesyst
 }
 
 File::File(File&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      source_(std::move(other.source_)),
+      path_(std::move(other.path_)) {}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(fd_, other.fd_);
+  std::swap(source_, other.source_);
   std::swap(path_, other.path_);
   return *this;
 }
@@ -139,7 +142,15 @@ Result<File> File::open_write(const std::filesystem::path& path) {
   return file;
 }
 
+File File::over(std::shared_ptr<const ByteSource> source, const std::filesystem::path& name) {
+  File file;
+  file.source_ = std::move(source);
+  file.path_ = name;
+  return file;
+}
+
 Result<std::uint64_t> File::size() const {
+  if (source_) return source_->size();
   struct stat status {};
   if (::fstat(fd_, &status) != 0) return system_error(errno, "cannot examine", path_);
   return static_cast<std::uint64_t>(status.st_size);
@@ -154,6 +165,7 @@ Status File::lock() {
 }
 
 Result<std::int64_t> File::modified() const {
+  if (source_) return source_->version();
   struct stat status {};
   if (::fstat(fd_, &status) != 0) return system_error(errno, "cannot examine", path_);
 #if defined(__APPLE__)
@@ -169,6 +181,15 @@ Status File::read_at(std::uint64_t offset, std::span<std::byte> out) const {
     return Error(
                Code::kInvalidInput,
                fmt::format("cannot read {} bytes at offset {}: past any file", out.size(), offset))
+        .at(path_.string());
+  }
+  if (source_) {
+    const std::uint64_t bytes = source_->size();
+    if (offset <= bytes && out.size() <= bytes - offset) {
+      return source_->read_at(offset, out);
+    }
+    return Error(Code::kInvalidInput, fmt::format("ends at byte {}; expected {} bytes at offset {}",
+                                                  bytes, out.size(), offset))
         .at(path_.string());
   }
   std::size_t done = 0;
@@ -225,6 +246,7 @@ Status File::sync() {
 }
 
 void File::will_read(std::uint64_t offset, std::uint64_t bytes) const {
+  if (source_) return source_->will_read(offset, bytes);
   if (!fits_off_t(offset, bytes)) return;
 #if defined(F_RDADVISE)
   while (bytes > 0) {

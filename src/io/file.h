@@ -4,12 +4,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "mlxmill/result.h"
 
 namespace mlxmill::io {
+
+/// Bytes by position that are no file of this machine, for what only reads. Threads: calls may run
+/// at once.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  virtual std::uint64_t size() const = 0;
+  /// Another number for another content.
+  virtual std::int64_t version() const = 0;
+  /// Fills `out` from `offset`. Requires that the range lies inside. Errors name the file.
+  virtual Status read_at(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) const {}
+};
 
 /// An open file; closes itself. All offsets and sizes count bytes. Errors name the path and carry
 /// what the operating system said (kIo, kNoSpace, kNotFound, kPermission). Threads: read_at and
@@ -29,7 +43,10 @@ class File {
   /// Opens for reading and writing, creating it when absent; never truncates.
   static Result<File> open_write(const std::filesystem::path& path);
 
-  bool is_open() const { return fd_ >= 0; }
+  /// A file for reading whose bytes come from elsewhere; `name` is for messages.
+  static File over(std::shared_ptr<const ByteSource> source, const std::filesystem::path& name);
+
+  bool is_open() const { return fd_ >= 0 || source_; }
   const std::filesystem::path& path() const { return path_; }
   /// The size now.
   Result<std::uint64_t> size() const;
@@ -44,13 +61,15 @@ class File {
   Status sync();
   /// Takes the file for this process until it is closed. Errors: kBusy when another process has it.
   Status lock();
-  /// When the content last changed, in nanoseconds since the epoch.
+  /// When the content last changed, in nanoseconds since the epoch; the version of
+  /// bytes from elsewhere.
   Result<std::int64_t> modified() const;
   /// Tells the operating system that a range will be read soon. A hint; never fails.
   void will_read(std::uint64_t offset, std::uint64_t bytes) const;
 
  private:
   int fd_ = -1;
+  std::shared_ptr<const ByteSource> source_;
   std::filesystem::path path_;
 };
 

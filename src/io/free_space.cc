@@ -27,11 +27,15 @@ std::uint64_t allocated_bytes(const std::filesystem::path& folder) {
   std::uint64_t total = 0;
   std::error_code error;
   auto it = std::filesystem::recursive_directory_iterator(folder, error);
-  for (; !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
+  const auto add = [&](const std::filesystem::path& path) {
     struct stat status {};
     // POSIX counts st_blocks in units of 512 bytes on every system this runs on.
-    if (::lstat(it->path().c_str(), &status) == 0)
+    if (::lstat(path.c_str(), &status) == 0)
       total += static_cast<std::uint64_t>(status.st_blocks) * 512;
+  };
+  if (error) add(folder);
+  for (; !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
+    add(it->path());
   }
   return total;
 }

@@ -11,8 +11,8 @@ namespace mlxmill::io {
 /// Bytes this user may still write where `path` lies (or its nearest existing parent).
 Result<std::uint64_t> free_space(const std::filesystem::path& path);
 
-/// Bytes the files below `folder` take on the disk already (holes do not count); 0 when it does not
-/// exist.
+/// Bytes the files below `folder`, or a file, take on the disk already (holes do not count); 0 when
+/// it does not exist.
 std::uint64_t allocated_bytes(const std::filesystem::path& folder);
 
 /// For people: "4.50 GB" (powers of 1000).

@@ -1,5 +1,7 @@
 # Every command of docs/CLI.md works as written, in the order written.
 sample
+hub Qwen/Qwen3-0.6B
+echo hf_test > token.txt
 sed -n '/^```sh$/,/^```$/p' "$SOURCE_DIR/docs/CLI.md" | grep '^mlxmill ' > commands
 [ "$(wc -l < commands)" -ge 8 ]
 while IFS= read -r command; do

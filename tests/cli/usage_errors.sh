@@ -26,8 +26,10 @@ show mlxmill convert models/sample-llama --memory 12Q
 show mlxmill convert models/sample-llama --memory 18446744073709551616
 show mlxmill convert models/sample-llama --memory 17179869184G
 show mlxmill convert models/sample-llama --memory=-1G
-show mlxmill convert models/sample-llama --upload-repo me/sample
-show mlxmill convert Qwen/Qwen3-8B --bits 4
+show env -u HF_TOKEN HF_HOME=nowhere mlxmill convert models/sample-llama --upload-repo me/sample
+show mlxmill convert models/sample-llama --stream
+show env HF_HUB_OFFLINE=1 HF_HOME=nowhere mlxmill convert Qwen/Qwen3-8B --bits 4
+show mlxmill download https://example.com/Qwen/Qwen3-8B
 show mlxmill inspect
 show mlxmill verify
 show mlxmill completion

@@ -126,4 +126,4 @@ print(json.dumps({
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(warnings="ignore")

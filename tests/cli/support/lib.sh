@@ -77,3 +77,26 @@ fingerprint() {
 json() {
   python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"
 }
+
+# A Hub on loopback with the sample model under the names in $@ (NAME or NAME=FOLDER), and nothing of the user's settings.
+# Ends with the test.
+hub() {
+  hub_repos=
+  for hub_repo in "$@"; do
+    case "$hub_repo" in *=*) ;; *) hub_repo="$hub_repo=$SOURCE_DIR/models/sample-llama" ;; esac
+    hub_repos="$hub_repos --repo $hub_repo"
+  done
+  mkfifo hub-stdin
+  # The server ends when its stdin does: when this shell ends.
+  # shellcheck disable=SC2086
+  python3 "$SOURCE_DIR/tests/hub/hub_server.py" $hub_repos --token hf_test=me < hub-stdin > hub-address &
+  exec 9> hub-stdin
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -s hub-address ] && break
+    sleep 0.2
+  done
+  [ -s hub-address ] || fail "the Hub did not start"
+  unset HF_HUB_CACHE HF_TOKEN HF_HUB_DISABLE_IMPLICIT_TOKEN HF_TOKEN_PATH HF_HUB_OFFLINE HTTPS_PROXY https_proxy HTTP_PROXY http_proxy ALL_PROXY all_proxy
+  HF_ENDPOINT=$(sed 's/^HF_ENDPOINT=//' hub-address) HF_HOME=$PWD/hf-home
+  export HF_ENDPOINT HF_HOME
+}

@@ -1,0 +1,42 @@
+// A model whose small files are in the cache and whose weights are read over the network.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/model_folder.h"
+#include "hub/block_stream.h"
+#include "hub/monitor.h"
+#include "mlxmill/hub.h"
+#include "mlxmill/result.h"
+
+namespace mlxmill::hub {
+
+class StreamedModel {
+ public:
+  /// Downloads config, tokenizer and what else is small, as download_model() does, and opens the
+  /// weights. `callbacks` must outlive the model. Errors: those of download_model(); kUnsupported
+  /// offline, for GGUF files, and for weights that have no SHA-256.
+  static Result<std::unique_ptr<StreamedModel>> open(const std::string& name,
+                                                     const HubOptions& options,
+                                                     const Callbacks& callbacks);
+  ~StreamedModel();
+
+  const HubModel& model() const { return model_; }
+  /// The weights, for formats::ModelFolder::open() on model().path.
+  const formats::RemoteFiles& files() const { return files_; }
+  BlockStream& stream() { return *stream_; }
+
+ private:
+  StreamedModel();
+
+  struct Remote;
+  std::unique_ptr<Remote> remote_;  ///< What the stream refers to.
+  std::unique_ptr<BlockStream> stream_;
+  HubModel model_;
+  formats::RemoteFiles files_;
+};
+
+}  // namespace mlxmill::hub
