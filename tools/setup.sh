@@ -41,8 +41,7 @@ debian_missing() {
   have ninja || echo ninja-build
   rust_is_new_enough || rust_packages
   local package
-  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev libopenblas-dev; do
-  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev \
+  for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev libopenblas-dev \
     libcurl4-openssl-dev libssl-dev; do
     debian_has "$package" || echo "$package"
   done
@@ -176,8 +175,8 @@ case "$(uname -s)" in
     if have dpkg-query && have apt-get; then
       set_up_debian
     else
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS, Rust"
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, libcurl, OpenSSL and Rust"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS,"
+      say "libcurl, OpenSSL and Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;

@@ -248,8 +248,7 @@ def seeds_of(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
-    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources", "tokenizer", "predictions"]))
-    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "gguf_import", "sources", "tokenizer"]))
+    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "gguf_import", "predictions", "sources", "tokenizer"]))
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
