@@ -28,6 +28,7 @@ Command add_verify_command(CLI::App& root);
 Command add_recipe_command(CLI::App& root);
 Command add_logits_command(CLI::App& root);
 Command add_architectures_command(CLI::App& root);
+Command add_tokenize_command(CLI::App& root);
 Command add_info_command(CLI::App& root);
 Command add_completion_command(CLI::App& root);
 

@@ -119,18 +119,60 @@ Result<std::int64_t> vocabulary_rows(const std::vector<TensorView>& views) {
       .hint("a vision projector or a LoRA file is no model of its own");
 }
 
+/// The 'texts' in the expression of a key, which are all that it can become.
+std::vector<std::string> texts_of_key(std::string_view file, std::string_view key) {
+  std::vector<std::string> result;
+  const std::size_t begin = file.find(key);
+  if (begin == std::string_view::npos) return result;
+  const std::size_t end = file.find('\n', begin);
+  std::string_view line = file.substr(begin, end - begin);
+  for (std::size_t at = line.find('\''); at != std::string_view::npos; at = line.find('\'')) {
+    line.remove_prefix(at + 1);
+    const std::size_t close = std::min(line.find('\''), line.size());
+    result.emplace_back(line.substr(0, close));
+    line.remove_prefix(std::min(close + 1, line.size()));
+  }
+  return result;
+}
+
+/// Files that hold something else than a language model.
+Status check_kind(const base::Value& metadata, std::string_view architecture) {
+  const base::Value* value = metadata.find("general.type");
+  const std::string* type = value ? value->as_string() : nullptr;
+  const auto refused = [](std::string what) {
+    return Error(Code::kUnsupported, fmt::format("the file holds {}, no language model", what))
+        .at("metadata \"general.architecture\"")
+        .hint("give the file of the language model");
+  };
+  if (architecture == "clip" || (type && *type == "mmproj"))
+    return refused("an encoder of images or sound (mmproj)");
+  if (type && *type == "adapter") return refused("a LoRA adapter");
+  if (type && *type == "vocab") return refused("a vocabulary");
+  if (architecture == "imatrix" || (type && *type == "imatrix")) return refused("an imatrix");
+  return {};
+}
+
 }  // namespace
+
+std::vector<Importable> importable_models() {
+  std::vector<Importable> result;
+  for (const BuiltInFile& file : built_in_files()) {
+    if (is_shared(file)) continue;
+    const auto declaration = parse(file);
+    if (!declaration) continue;
+    const std::vector<std::string> types = texts_of_key(file.text, "\"model_type\" = ");
+    for (const std::string& architecture : declaration->model_types())
+      result.push_back({architecture, types});
+  }
+  std::sort(result.begin(), result.end(), [](const Importable& a, const Importable& b) {
+    return a.architecture < b.architecture;
+  });
+  return result;
+}
 
 std::vector<std::string> importable_architectures() {
   std::vector<std::string> names;
-  for (const BuiltInFile& file : built_in_files()) {
-    if (is_shared(file)) continue;
-    if (const auto declaration = parse(file)) {
-      names.insert(names.end(), declaration->model_types().begin(),
-                   declaration->model_types().end());
-    }
-  }
-  std::sort(names.begin(), names.end());
+  for (Importable& model : importable_models()) names.push_back(std::move(model.architecture));
   return names;
 }
 
@@ -140,6 +182,7 @@ Result<ImportedModel> import_gguf(const formats::GgufModel& model, std::vector<T
                                               model.tensors.size()));
   }
   MLXMILL_ASSIGN(const std::string architecture, architecture_of(model.metadata()));
+  MLXMILL_TRY(check_kind(model.metadata(), architecture));
   MLXMILL_ASSIGN(const Declaration family, family_of(architecture));
   MLXMILL_ASSIGN(const Declaration first, shared_family(kFirst));
   MLXMILL_ASSIGN(const Declaration common, shared_family(kCommon));

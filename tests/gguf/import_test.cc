@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
+
 #include "architectures/declaration.h"
 #include "formats/json.h"
 #include "gguf/built_in.h"
@@ -328,6 +331,59 @@ TEST(Rope, FindsFrequenciesThatAreNotTurned) {
   EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1}));
   EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1e30f, 1}));
   EXPECT_FALSE(turned_frequencies(std::vector<float>{}));
+}
+
+TEST(Import, NamesFilesThatHoldNoLanguageModel) {
+  const auto message = [](const char* architecture, const char* type) {
+    ModelFile file(architecture);
+    if (type) file.set("general.type", files::kString, files::text(type));
+    file.llama_tensors(5);
+    const auto model = file.import();
+    EXPECT_FALSE(model);
+    return model ? std::string() : model.error().message() + model.error().hint();
+  };
+  EXPECT_THAT(
+      message("clip", nullptr),
+      HasSubstr("the file holds an encoder of images or sound (mmproj), no language model"));
+  EXPECT_THAT(message("llama", "mmproj"), HasSubstr("(mmproj)"));
+  EXPECT_THAT(message("llama", "adapter"), HasSubstr("the file holds a LoRA adapter"));
+  EXPECT_THAT(message("llama", "vocab"), HasSubstr("the file holds a vocabulary"));
+  EXPECT_THAT(message("imatrix", nullptr), HasSubstr("give the file of the language model"));
+}
+
+TEST(Import, KnowsWhatItsArchitecturesBecome) {
+  const auto catalogue = architectures::Catalogue::built_in();
+  std::set<std::string> known;
+  for (const architectures::Declaration& d : catalogue->declarations())
+    known.insert(d.model_types().begin(), d.model_types().end());
+  for (const Importable& model : importable_models()) {
+    EXPECT_FALSE(model.model_types.empty()) << model.architecture;
+    const auto found = std::find_if(model.model_types.begin(), model.model_types.end(),
+                                    [&](const std::string& type) { return known.contains(type); });
+    EXPECT_NE(found, model.model_types.end()) << model.architecture;
+  }
+}
+
+// Counts of layers that no file could hold: an answer at once, from every architecture.
+TEST(Import, SurvivesAbsurdNumbersInEveryArchitecture) {
+  const auto catalogue = architectures::Catalogue::built_in();
+  for (const std::string& architecture : importable_architectures()) {
+    for (const std::uint32_t absurd : {0u, 0x7FFFFFFFu, 0xFFFFFFFFu}) {
+      ModelFile file(architecture);
+      file.llama_tensors(5);
+      file.own("block_count", files::kU32, files::u32(absurd));
+      file.own("attention.head_count", files::kU32, files::u32(absurd));
+      file.own("ssm.time_step_rank", files::kU32, files::u32(absurd));
+      file.own("expert_count", files::kU32, files::u32(absurd));
+      file.own("nextn_predict_layers", files::kU32, files::u32(absurd));
+      const auto model = file.import();
+      if (!model) {
+        EXPECT_FALSE(model.error().message().empty());
+        continue;
+      }
+      EXPECT_FALSE(catalogue->choose(model->config, model->tensors)) << architecture;
+    }
+  }
 }
 
 TEST(Import, RefusesAFileWithoutAnEmbedding) {
