@@ -149,6 +149,7 @@ set_up_python() {
   local folder=$1 wanted=$2 stamp=$1/requirements.installed python=python3
   if [ -x "$folder/bin/python" ] && cmp -s "$wanted" "$stamp"; then return 0; fi
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then python=python3.12; fi
+  say "installing $folder"
   rm -rf "$folder"
   mkdir -p build
   "$python" -m venv "$folder"
@@ -159,14 +160,12 @@ set_up_python() {
 set_up_mlx() {
   # The oracle brings the same wheel.
   if [ -x build/venv/bin/python ]; then return 0; fi
-  say "libmlx: build/mlx"
   mkdir -p build
   grep -E '^mlx(\[cpu\])?==' tests/parity/requirements.txt >build/mlx-requirements.txt
   set_up_python build/mlx build/mlx-requirements.txt
 }
 
 set_up_oracle() {
-  say "the mlx-lm oracle: build/venv"
   set_up_python build/venv tests/parity/requirements.txt
 }
 

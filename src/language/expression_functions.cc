@@ -36,6 +36,7 @@ constexpr Function kFunctions[] = {
     {"min", 1, kMany, "min(x, ...)"},
     {"max", 1, kMany, "max(x, ...)"},
     {"sqrt", 1, 1, "sqrt(x)"},
+    {"log", 1, 1, "log(x)"},
     {"normal_cdf", 1, 1, "normal_cdf(x)"},
     {"text", 1, 1, "text(x)"},
 };
@@ -216,6 +217,12 @@ Called square_root(Arguments arguments) {
   return Value(std::sqrt(*x));
 }
 
+Called logarithm(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !(*x > 0)) return FunctionError{0, "a number above 0"};
+  return Value(std::log(*x));
+}
+
 /// How much of the normal distribution lies below x.
 Called normal_cdf(Arguments arguments) {
   const auto x = number(arguments[0]);
@@ -258,6 +265,7 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "round") return rounded(arguments);
   if (name == "cast") return cast(arguments);
   if (name == "sqrt") return square_root(arguments);
+  if (name == "log") return logarithm(arguments);
   if (name == "normal_cdf") return normal_cdf(arguments);
   if (name == "text") return text_of(arguments);
   if (name == "min") return extreme(arguments, true);

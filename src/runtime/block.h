@@ -39,21 +39,37 @@ class Block {
 
 using BlockPointer = std::unique_ptr<const Block>;
 
-/// Builds any block (blocks/registry.cc). Errors: kInvalidInput for weights that are not there.
+/// Builds any block. Errors: kInvalidInput for weights that are not there.
 Result<BlockPointer> make_block(const architectures::BlockSpec& spec, const Weights& weights);
 
 /// Bytes that the memory of all blocks takes after `tokens` tokens of one sequence.
 std::uint64_t state_bytes(const architectures::Forward& forward, const StateOptions& options,
                           std::int64_t tokens);
 
-/// The same for one block; those without a memory need none.
+// Each kind has these two, in its file in blocks/; a kind without a memory has the first.
+Result<BlockPointer> make_block(const architectures::AttentionSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::LatentAttentionSpec& spec,
+                                const Weights& weights);
+Result<BlockPointer> make_block(const architectures::DeltaNetSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::ShortConvSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::MlpSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::MoeSpec& spec, const Weights& weights);
+
 std::uint64_t state_bytes(const architectures::AttentionSpec& spec, const StateOptions& options,
                           std::int64_t tokens);
-
-// One for each kind, in the file of its name.
-Result<BlockPointer> make_attention(const architectures::AttentionSpec& spec,
-                                    const Weights& weights);
-Result<BlockPointer> make_mlp(const architectures::MlpSpec& spec, const Weights& weights);
-Result<BlockPointer> make_moe(const architectures::MoeSpec& spec, const Weights& weights);
+std::uint64_t state_bytes(const architectures::LatentAttentionSpec& spec,
+                          const StateOptions& options, std::int64_t tokens);
+std::uint64_t state_bytes(const architectures::DeltaNetSpec& spec, const StateOptions& options,
+                          std::int64_t tokens);
+std::uint64_t state_bytes(const architectures::ShortConvSpec& spec, const StateOptions& options,
+                          std::int64_t tokens);
+inline std::uint64_t state_bytes(const architectures::MlpSpec& /*spec*/,
+                                 const StateOptions& /*options*/, std::int64_t /*tokens*/) {
+  return 0;
+}
+inline std::uint64_t state_bytes(const architectures::MoeSpec& /*spec*/,
+                                 const StateOptions& /*options*/, std::int64_t /*tokens*/) {
+  return 0;
+}
 
 }  // namespace mlxmill::runtime

@@ -20,6 +20,12 @@ mx::array apply(const Linear& layer, const mx::array& x) {
   return layer.bias ? mx::addmm(*layer.bias, x, transposed) : mx::matmul(x, transposed);
 }
 
+mx::array apply_transposed(const Linear& layer, const mx::array& x) {
+  if (!layer.scales) return mx::matmul(x, layer.weight);
+  return mx::quantized_matmul(x, layer.weight, *layer.scales, layer.biases, /*transpose=*/false,
+                              layer.scheme.group_size, layer.scheme.bits, mode_of(layer));
+}
+
 mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,
                          bool sorted) {
   mx::array y =

@@ -25,6 +25,9 @@ struct Linear {
 /// x [..., in] to [..., out]: x W^T + bias.
 mx::array apply(const Linear& layer, const mx::array& x);
 
+/// x [..., out] to [..., in]: x W, without the bias.
+mx::array apply_transposed(const Linear& layer, const mx::array& x);
+
 /// Each row by the expert that its index names. Requires x [..., 1, in] and indices whose shape
 /// broadcasts with x's leading axes; result [..., 1, out]. `sorted`: equal indices stand together.
 mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,

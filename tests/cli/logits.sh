@@ -19,7 +19,7 @@ has err 'words.txt: byte 2: expected a token id'
 expect 4 mlxmill logits models/sample-llama --ids nowhere.txt -o c.safetensors
 
 # Memory is counted before anything is read.
-expect 6 mlxmill logits models/sample-llama --ids 1 -o c.safetensors --memory 1M
+expect 8 mlxmill logits models/sample-llama --ids 1 -o c.safetensors --memory 1M
 has err 'the model needs .* MiB \(weights'
 expect 2 mlxmill logits models/sample-llama --ids 1 -o c.safetensors --kv-bits 7
 has err 'keys and values'

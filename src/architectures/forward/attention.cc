@@ -62,15 +62,7 @@ Result<AttentionSpec> parse_attention(Form& form) {
   if (spec.rope.dims > spec.head_dim) return form.error("rope.dims is more than a head has");
   MLXMILL_ASSIGN(spec.gate, form.path("gate"));
   MLXMILL_ASSIGN(spec.gate_activation, form.activation("gate_activation", Activation::kSigmoid));
-  MLXMILL_ASSIGN(const auto temperature, form.form("temperature"));
-  if (temperature) {
-    Form table = *temperature;
-    MLXMILL_ASSIGN(spec.temperature, table.number("scale", 0));
-    MLXMILL_ASSIGN(spec.temperature_every, table.number("every", 1));
-    MLXMILL_ASSIGN(spec.temperature_from, table.number("from", 0));
-    MLXMILL_TRY(table.finish());
-    if (!(spec.temperature_every > 0)) return form.error("temperature.every must be above 0");
-  }
+  MLXMILL_ASSIGN(spec.temperature, form.temperature("temperature"));
   return spec;
 }
 

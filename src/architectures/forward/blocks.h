@@ -17,6 +17,13 @@ enum class QkvOrder : std::uint8_t {
   kGated,   ///< `q` alone: for every head its q and its output gate.
 };
 
+/// q at position p is multiplied by 1 + scale * log(1 + floor((p + from) / every)).
+struct TemperatureSpec {
+  double scale = 0;
+  double every = 1;
+  double from = 0;
+};
+
 /// softmax(q k^T * scale + mask) v, with grouped k and v heads.
 struct AttentionSpec {
   std::string q, k, v, o;  ///< Linear modules.
@@ -38,10 +45,7 @@ struct AttentionSpec {
   double clip = 0;     ///< q, k and v are clipped to +-clip; 0: not.
   std::string gate;    ///< A linear module whose activation multiplies the output...
   Activation gate_activation = Activation::kSigmoid;  ///< ...also for QkvOrder::kGated.
-  /// q at position p is multiplied by 1 + temperature * log(1 + floor((p + from) / every)).
-  double temperature = 0;
-  double temperature_every = 1;
-  double temperature_from = 0;
+  TemperatureSpec temperature;
   /// Keys and values are those of an earlier layer of that index; -1: its own.
   std::int64_t shares = -1;
 };
@@ -81,6 +85,49 @@ struct MoeSpec {
   bool scale_input = false;       ///< The weight multiplies the expert's input, not its output.
   std::optional<MlpSpec> shared;  ///< Its output is added...
   std::string shared_gate;        ///< ...times the sigmoid of this linear module.
+};
+
+/// Attention whose keys and values are made from one short vector a token (DeepSeek's MLA).
+struct LatentAttentionSpec {
+  std::string q;         ///< A linear module, or
+  std::string q_a, q_b;  ///< two of them, with a norm between.
+  NormSpec q_norm;
+  std::string kv_a;  ///< Gives the vector and the part of the keys that is rotated.
+  NormSpec kv_norm;
+  std::string embed_q, unembed;  ///< Stacked modules [heads, rank, nope], [heads, value, rank], or
+  std::string kv_b;              ///< one linear module with both.
+  std::string o;
+  std::int64_t heads = 0;
+  std::int64_t rank = 0;
+  std::int64_t nope_dim = 0;  ///< Of a head's q and k, what is not rotated...
+  std::int64_t rope_dim = 0;  ///< ...and what is.
+  std::int64_t value_dim = 0;
+  double scale = 0;
+  RopeSpec rope;
+  TemperatureSpec temperature;
+};
+
+/// A gated delta rule over a state of [key, value] for every value head (Qwen3-Next).
+struct DeltaNetSpec {
+  std::string qkv, z, b, a;    ///< Linear modules, or
+  std::string qkvz, ba;        ///< two, whose rows are ordered by key heads.
+  std::string conv;            ///< Tensor [channels, kernel, 1] over q, k and v.
+  std::string a_log, dt_bias;  ///< Tensors [value heads].
+  NormSpec norm;               ///< Gated by z.
+  std::string out;
+  std::int64_t key_heads = 0;
+  std::int64_t value_heads = 0;
+  std::int64_t key_dim = 0;
+  std::int64_t value_dim = 0;
+  std::int64_t kernel = 0;
+};
+
+/// A gated convolution over a few tokens (LFM2): out(c * conv(b * x)), with b, c, x from one layer.
+struct ShortConvSpec {
+  std::string in, out;  ///< Linear modules.
+  std::string conv;     ///< A module of [channels, kernel, 1].
+  std::int64_t channels = 0;
+  std::int64_t kernel = 0;
 };
 
 }  // namespace mlxmill::architectures

@@ -159,6 +159,24 @@ Result<NormSpec> Form::norm(std::string_view key) {
   return applies ? norm : NormSpec();
 }
 
+Result<TemperatureSpec> Form::temperature(std::string_view key) {
+  TemperatureSpec spec;
+  MLXMILL_ASSIGN(const auto found, form(key));
+  if (!found) return spec;
+  Form table = *found;
+  MLXMILL_ASSIGN(spec.scale, table.number("scale", 0));
+  MLXMILL_ASSIGN(spec.every, table.number("every", 1));
+  MLXMILL_ASSIGN(spec.from, table.number("from", 0));
+  MLXMILL_TRY(table.finish());
+  if (!(spec.every > 0)) return table.error("every must be above 0");
+  return spec;
+}
+
+Result<std::string> Form::text(std::string_view key) {
+  MLXMILL_ASSIGN(auto found, table_.string(key));
+  return found ? *std::move(found) : std::string();
+}
+
 Result<std::optional<Form>> Form::form(std::string_view key) {
   const Node* node = table_.find(key);
   if (!node) return std::optional<Form>();

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "architectures/forward/blocks.h"
 #include "architectures/forward/parts.h"
 #include "architectures/language.h"
 #include "architectures/scope.h"
@@ -59,6 +60,11 @@ class Form {
   /// { dims, base, scaling, traditional, max_positions, when }: see rope.cc. What is left out comes
   /// from where config.json usually has it.
   Result<RopeSpec> rope(std::string_view key);
+
+  /// { scale, every, from, when }.
+  Result<TemperatureSpec> temperature(std::string_view key);
+  /// A string as it is; empty when absent.
+  Result<std::string> text(std::string_view key);
 
   /// A table below; nothing when absent or its `when` does not hold.
   Result<std::optional<Form>> form(std::string_view key);

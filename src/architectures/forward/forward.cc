@@ -22,6 +22,9 @@ Result<BlockSpec> block(Form& form) {
 
 constexpr BlockKind kBlocks[] = {
     {"attention", block<parse_attention>},
+    {"latent_attention", block<parse_latent_attention>},
+    {"delta_net", block<parse_delta_net>},
+    {"short_conv", block<parse_short_conv>},
     {"mlp", block<parse_mlp>},
     {"moe", block<parse_moe>},
 };
@@ -74,18 +77,35 @@ Status parse_ends(Form& form, Forward& forward) {
   MLXMILL_ASSIGN(forward.embedding.norm, table.norm("norm"));
   MLXMILL_TRY(table.finish());
   MLXMILL_ASSIGN(forward.norm, form.norm("final"));
-  const auto head = form.form("head");
-  if (!head) return head.error();
-  if (!*head) return form.error("[forward] needs a head");
-  Form head_form = **head;
+  MLXMILL_ASSIGN(const auto head, form.form("head"));
+  if (!head) return form.error("[forward] needs a head");
+  Form head_form = *head;
   MLXMILL_ASSIGN(forward.head.path, head_form.needed_path("at"));
-  MLXMILL_ASSIGN(const bool tied, head_form.condition("tied", false));
-  if (tied) forward.head.path = forward.embedding.path;
+  // Without weights of its own it is the embedding's.
+  if (!form.context().scope.has_tensor(forward.head.path + ".weight")) {
+    forward.head.path = forward.embedding.path;
+  }
   MLXMILL_ASSIGN(forward.head.scale, head_form.number("scale", 1));
   MLXMILL_ASSIGN(forward.head.softcap, head_form.number("softcap", 0));
   MLXMILL_TRY(head_form.finish());
   MLXMILL_ASSIGN(forward.vocabulary, form.count("vocabulary"));
   MLXMILL_ASSIGN(forward.max_positions, form.integer("max_positions", 0));
+  return {};
+}
+
+/// What the forward pass asks of the config beyond what converting does.
+Status parse_checks(Form& form) {
+  const Node* node = form.raw("checks");
+  const Node::Items* items = node ? node->as_array() : nullptr;
+  if (!items) return node ? Status(form.error("checks must be a list")) : Status();
+  for (const Node& item : *items) {
+    if (!item.as_table()) return form.error("a check needs \"that\" and \"why\"");
+    Form check(item, form.context());
+    MLXMILL_ASSIGN(const bool holds, check.condition("that", false));
+    MLXMILL_ASSIGN(const std::string why, check.text("why"));
+    MLXMILL_TRY(check.finish());
+    if (!holds) return Error(Code::kUnsupported, why).at("config.json");
+  }
   return {};
 }
 
@@ -112,6 +132,7 @@ Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_vie
   Form form(node, context);
   MLXMILL_ASSIGN(context.norm, parse_default_norm(form));
   Forward forward;
+  MLXMILL_TRY(parse_checks(form));
   MLXMILL_TRY(parse_ends(form, forward));
   const Node* steps = form.raw("steps");
   const Node* at = form.raw("at");

@@ -12,7 +12,8 @@
 
 namespace mlxmill::architectures {
 
-using BlockSpec = std::variant<AttentionSpec, MlpSpec, MoeSpec>;
+using BlockSpec =
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, DeltaNetSpec, ShortConvSpec>;
 
 /// x = x * keep + scale * post(block(pre(x))).
 struct StepSpec {

@@ -7,6 +7,9 @@
 namespace mlxmill::architectures {
 
 Result<AttentionSpec> parse_attention(Form& form);
+Result<LatentAttentionSpec> parse_latent_attention(Form& form);
+Result<DeltaNetSpec> parse_delta_net(Form& form);
+Result<ShortConvSpec> parse_short_conv(Form& form);
 Result<MlpSpec> parse_mlp(Form& form);
 Result<MoeSpec> parse_moe(Form& form);
 

@@ -79,6 +79,7 @@ double yarn_magnitude(double factor, double mscale) {
 struct Builder {
   const Scaling& scaling;
   std::optional<std::int64_t> max_positions;
+  std::optional<double> original_positions;  ///< As the config has it outside of the object.
   RopeSpec& rope;
   std::size_t pairs;
 
@@ -174,7 +175,8 @@ struct Builder {
   }
 
   std::string longrope() {
-    const auto original = scaling.number("original_max_position_embeddings");
+    auto original = scaling.number("original_max_position_embeddings");
+    if (!original) original = original_positions;
     const auto shorter = scaling.factors("short_factor", pairs);
     const auto longer = scaling.factors("long_factor", pairs);
     if (!original || !(*original > 1) || !shorter || !longer) {
@@ -236,6 +238,9 @@ Result<RopeSpec> Form::rope(std::string_view key) {
                  form->value("scaling", "rope_scaling ?? rope_parameters ?? null"));
   MLXMILL_ASSIGN(const auto max_positions,
                  form->maybe_integer("max_positions", "max_position_embeddings ?? null"));
+  MLXMILL_ASSIGN(
+      const auto original,
+      form->maybe_number("original_positions", "original_max_position_embeddings ?? null"));
   MLXMILL_TRY(form->finish());
   const auto pairs = static_cast<std::size_t>(rope.dims / 2);
   if (rope.dims % 2 != 0 || pairs > kMaxPairs || !(rope.base > 0)) {
@@ -248,7 +253,7 @@ Result<RopeSpec> Form::rope(std::string_view key) {
   }
   const Scaling settings(scaling);
   const std::string type = settings.type();
-  const std::string problem = Builder{settings, max_positions, rope, pairs}.build(type);
+  const std::string problem = Builder{settings, max_positions, original, rope, pairs}.build(type);
   if (problem.empty()) return rope;
   return Error(Code::kUnsupported, fmt::format("rotary embedding {} {}", quoted(type), problem))
       .at("config.json");

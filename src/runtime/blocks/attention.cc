@@ -3,6 +3,7 @@
 
 #include "runtime/attend.h"
 #include "runtime/block.h"
+#include "runtime/temperature.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -48,7 +49,6 @@ class Attention final : public Block {
   mx::array clipped(const mx::array& x) const;
   mx::array normed(const Norm& norm, const mx::array& x) const;
   mx::array positioned(const Norm& norm, const mx::array& x, const Pass& pass) const;
-  mx::array tempered(const mx::array& q, const Pass& pass) const;
   KeysValues keys_and_values(const Projected& projected, Pass& pass) const;
 
   AttentionSpec spec_;
@@ -130,17 +130,6 @@ mx::array Attention::positioned(const Norm& norm, const mx::array& x, const Pass
   return swapped(normed(norm, swapped(rope_(swapped(x), pass.offset))));
 }
 
-/// Source: Llama 4, attention temperature tuning.
-mx::array Attention::tempered(const mx::array& q, const Pass& pass) const {
-  if (spec_.temperature == 0) return q;
-  mx::array at = mx::arange(pass.offset, pass.offset + pass.length, mx::float32);
-  at = mx::floor(mx::divide(mx::add(at, mx::array(static_cast<float>(spec_.temperature_from))),
-                            mx::array(static_cast<float>(spec_.temperature_every))));
-  at = mx::add(mx::multiply(mx::log1p(at), mx::array(static_cast<float>(spec_.temperature))),
-               mx::array(1.0F));
-  return mx::multiply(q, mx::astype(mx::reshape(at, {1, 1, pass.length, 1}), q.dtype()));
-}
-
 KeysValues Attention::keys_and_values(const Projected& projected, Pass& pass) const {
   if (spec_.shares >= 0) return pass.shared.at(spec_.shares);
   const mx::array keys = positioned(k_norm_, *projected.k, pass);
@@ -152,7 +141,8 @@ KeysValues Attention::keys_and_values(const Projected& projected, Pass& pass) co
 
 mx::array Attention::run(const mx::array& x, Pass& pass) const {
   const Projected projected = project(x);
-  const mx::array queries = tempered(positioned(q_norm_, projected.q, pass), pass);
+  const mx::array queries =
+      tempered(positioned(q_norm_, projected.q, pass), spec_.temperature, pass);
   const KeysValues kv = keys_and_values(projected, pass);
   const auto key = std::pair(std::pair(spec_.window, spec_.chunk), kv.length);
   if (!pass.masks.contains(key)) {
@@ -182,7 +172,7 @@ std::uint64_t state_bytes(const AttentionSpec& spec, const StateOptions& options
   return KvState::bytes(options, reach(spec), tokens, spec.kv_heads, spec.head_dim, spec.value_dim);
 }
 
-Result<BlockPointer> make_attention(const AttentionSpec& spec, const Weights& weights) {
+Result<BlockPointer> make_block(const AttentionSpec& spec, const Weights& weights) {
   auto block = std::make_unique<Attention>(spec);
   MLXMILL_TRY(block->build(weights));
   return BlockPointer(std::move(block));

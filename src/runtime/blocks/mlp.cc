@@ -41,7 +41,7 @@ class MlpBlock final : public Block {
 
 }  // namespace
 
-Result<BlockPointer> make_mlp(const architectures::MlpSpec& spec, const Weights& weights) {
+Result<BlockPointer> make_block(const architectures::MlpSpec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Mlp mlp, Mlp::build(spec, weights));
   return BlockPointer(std::make_unique<MlpBlock>(std::move(mlp)));
 }

@@ -186,7 +186,7 @@ class Moe final : public Block {
 
 }  // namespace
 
-Result<BlockPointer> make_moe(const MoeSpec& spec, const Weights& weights) {
+Result<BlockPointer> make_block(const MoeSpec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Router router, Router::build(spec.router, weights));
   MLXMILL_ASSIGN(Linear down, weights.linear(spec.experts.down));
   auto block = std::make_unique<Moe>(spec, std::move(router), std::move(down));

@@ -1,0 +1,39 @@
+// latent_attention = { ... } of a step.
+#include <cmath>
+
+#include "architectures/forward/parse.h"
+
+namespace mlxmill::architectures {
+
+Result<LatentAttentionSpec> parse_latent_attention(Form& form) {
+  LatentAttentionSpec spec;
+  MLXMILL_ASSIGN(spec.q, form.path("q"));
+  MLXMILL_ASSIGN(spec.q_a, form.path("q_a"));
+  MLXMILL_ASSIGN(spec.q_b, form.path("q_b"));
+  MLXMILL_ASSIGN(spec.q_norm, form.norm("q_norm"));
+  MLXMILL_ASSIGN(spec.kv_a, form.needed_path("kv_a"));
+  MLXMILL_ASSIGN(spec.kv_norm, form.norm("kv_norm"));
+  MLXMILL_ASSIGN(spec.embed_q, form.path("embed_q"));
+  MLXMILL_ASSIGN(spec.unembed, form.path("unembed"));
+  MLXMILL_ASSIGN(spec.kv_b, form.path("kv_b"));
+  MLXMILL_ASSIGN(spec.o, form.needed_path("o"));
+  const bool has_q = spec.q.empty() != spec.q_b.empty() && spec.q_a.empty() == spec.q_b.empty();
+  const bool has_kv =
+      spec.kv_b.empty() != spec.embed_q.empty() && spec.embed_q.empty() == spec.unembed.empty();
+  if (!has_q || !has_kv) {
+    return form.error("latent_attention needs q, or q_a and q_b; and kv_b, or embed_q and unembed");
+  }
+  MLXMILL_ASSIGN(spec.heads, form.count("heads"));
+  MLXMILL_ASSIGN(spec.rank, form.count("rank"));
+  MLXMILL_ASSIGN(spec.nope_dim, form.count("nope_dim"));
+  MLXMILL_ASSIGN(spec.rope_dim, form.count("rope_dim"));
+  MLXMILL_ASSIGN(spec.value_dim, form.count("value_dim"));
+  const auto size = static_cast<double>(spec.nope_dim + spec.rope_dim);
+  MLXMILL_ASSIGN(spec.scale, form.number("scale", 1 / std::sqrt(size)));
+  MLXMILL_ASSIGN(spec.rope, form.rope("rope"));
+  if (spec.rope.dims > spec.rope_dim) return form.error("rope.dims is more than rope_dim");
+  MLXMILL_ASSIGN(spec.temperature, form.temperature("temperature"));
+  return spec;
+}
+
+}  // namespace mlxmill::architectures
