@@ -15,14 +15,15 @@ namespace mlxmill::cli {
 namespace {
 
 std::string families_text(const std::vector<Family>& known) {
-  Table table({Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft});
-  table.add({"FAMILY", "MODEL TYPES", "FEATURES"});
+  Table table({Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft});
+  table.add({"FAMILY", "MODEL TYPES", "GGUF", "FEATURES"});
   for (const Family& family : known) {
     std::string types = join_choices(family.model_types, ", ");
     if (!family.architectures.empty()) {
       types += fmt::format(" ({})", join_choices(family.architectures, ", "));
     }
-    table.add({family.name, types, join_choices(family.features, ", ")});
+    table.add(
+        {family.name, types, join_choices(family.gguf, ", "), join_choices(family.features, ", ")});
   }
   return table.text();
 }
@@ -33,7 +34,8 @@ Json families_json(const std::vector<Family>& known) {
     list.push_back({{"name", family.name},
                     {"model_types", family.model_types},
                     {"architectures", family.architectures},
-                    {"features", family.features}});
+                    {"features", family.features},
+                    {"gguf", family.gguf}});
   }
   return {{"families", std::move(list)}};
 }

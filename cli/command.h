@@ -27,6 +27,7 @@ Command add_inspect_command(CLI::App& root);
 Command add_verify_command(CLI::App& root);
 Command add_recipe_command(CLI::App& root);
 Command add_architectures_command(CLI::App& root);
+Command add_tokenize_command(CLI::App& root);
 Command add_info_command(CLI::App& root);
 Command add_completion_command(CLI::App& root);
 

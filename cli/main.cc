@@ -81,6 +81,7 @@ Program::Program() : root_(kDescription, "mlxmill") {
   commands_.push_back(add_verify_command(root_));
   commands_.push_back(add_recipe_command(root_));
   commands_.push_back(add_architectures_command(root_));
+  commands_.push_back(add_tokenize_command(root_));
   commands_.push_back(add_info_command(root_));
   commands_.push_back(add_completion_command(root_));
   help_ = root_.add_subcommand("help", "Show help, about a command or about all");

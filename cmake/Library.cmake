@@ -3,6 +3,7 @@
 include(CMakePackageConfigHelpers)
 
 get_property(rooms GLOBAL PROPERTY MLXMILL_ROOMS)
+get_property(imports GLOBAL PROPERTY MLXMILL_IMPORTS)
 
 # version.h is the one generated header; every room sees it beside the others.
 set(generated_include ${PROJECT_BINARY_DIR}/include)
@@ -18,7 +19,7 @@ target_link_libraries(mlxmill_library INTERFACE ${rooms})
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/mlxmill)
 # The header-only libraries are compiled into the rooms; the package only needs their names to resolve.
-install(TARGETS mlxmill_library ${rooms} mlxmill_xxhash mlxmill_tomlplusplus
+install(TARGETS mlxmill_library ${rooms} ${imports} mlxmill_xxhash mlxmill_tomlplusplus
   EXPORT mlxmillTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT mlxmillTargets NAMESPACE mlxmill:: DESTINATION ${package_folder})

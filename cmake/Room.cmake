@@ -1,11 +1,14 @@
-# room(NAME [DEPENDS room...] [LINK target...])
+# room(NAME [DEPENDS room...] [LINK target...] [EXCLUDE regex...])
 #
 # Makes the static library mlxmill_NAME of every source below src/NAME. DEPENDS names the rooms whose headers
-# it may include; tools/check_layers.py holds the includes against the same table.
+# it may include; tools/check_layers.py holds the includes against the same table. EXCLUDE leaves out files.
 function(room name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK;EXCLUDE" ${ARGN})
   set(target mlxmill_${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.cc)
+  foreach(regex IN LISTS ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${regex})
+  endforeach()
   add_library(${target} STATIC ${sources})
   set_property(GLOBAL APPEND PROPERTY MLXMILL_ROOMS ${target})
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -35,6 +35,6 @@ fi
 
 cmake --preset release -B build/arm64 -G Ninja \
   -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake" -DMLXMILL_SYSROOT="$sysroot" \
-  -DMLXMILL_BUILD_TESTS=OFF >/dev/null
+  -DMLXMILL_BUILD_TESTS=OFF -DMLXMILL_WITH_RUNTIME=OFF >/dev/null
 cmake --build build/arm64
 qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm64/mlxmill --version

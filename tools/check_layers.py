@@ -18,11 +18,13 @@ ROOMS = {
     "streaming": {"tensors", "io", "kernels", "base"},
     "sources": {"formats", "tensors", "kernels", "io", "base"},
     "architectures": {"tensors", "language", "base"},
-    "gguf": {"formats", "architectures", "tensors", "language", "io", "base"},
-    "convert": {"gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
+    "vocabulary": {"formats", "io", "base"},
+    "tokenize": {"vocabulary", "formats", "io", "base"},
+    "gguf": {"vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
+    "convert": {"gguf", "vocabulary", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io", "kernels",
                 "base"},
     "generate": {"base"},
-    "report": {"gguf", "formats", "architectures", "tensors", "language", "io", "base"},
+    "report": {"gguf", "vocabulary", "formats", "architectures", "tensors", "language", "io", "base"},
 }
 
 # Who may include a library. Each is kept behind one seam, so that replacing it touches one room.

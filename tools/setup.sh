@@ -20,10 +20,26 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 debian_has() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | cut -c1-2)" = ii ]; }
 
+# The tokenizer is built with cargo. Debian's own may be old; what it builds browsers with is newer.
+rust_is_new_enough() {
+  local version
+  version=$(cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9]*\.[0-9]*\).*/\1/p')
+  [ -n "$version" ] && [ "$(printf '1.85\n%s\n' "$version" | sort -V | head -n 1)" = 1.85 ]
+}
+
+rust_packages() {
+  if apt-cache show cargo-web >/dev/null 2>&1; then
+    echo cargo-web rustc-web
+  else
+    echo cargo rustc
+  fi
+}
+
 debian_missing() {
   have g++ || echo g++
   have cmake || echo cmake
   have ninja || echo ninja-build
+  rust_is_new_enough || rust_packages
   local package
   for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev; do
     debian_has "$package" || echo "$package"
@@ -90,9 +106,10 @@ set_up_macos() {
     say "Homebrew is missing. Install it as https://brew.sh says and start again."
     exit 1
   fi
-  local installed wanted missing=() formula
+  local installed wanted wanted_rust='' missing=() formula
   installed=$(brew list --formula -1)
-  wanted="cmake ninja highway fmt nlohmann-json cli11 tomlplusplus xxhash"
+  have cargo || wanted_rust=rust
+  wanted="cmake ninja ${wanted_rust:-} highway fmt nlohmann-json cli11 tomlplusplus xxhash"
   # libFuzzer is not part of Apple's clang: llvm brings it.
   [ "$tests" = no ] || wanted="$wanted googletest google-benchmark clang-format llvm"
   for formula in $wanted; do
@@ -106,6 +123,20 @@ set_up_macos() {
     say "installing python@3.12 for the mlx wheel"
     brew install --quiet python@3.12 >&2
   fi
+}
+
+# --- The crates of the tokenizer ---
+
+# Once: the build itself then needs no network.
+fetch_crates() {
+  if ! have cargo; then
+    say "cargo is missing: build with -DMLXMILL_WITH_RUNTIME=OFF, or install Rust 1.85 or newer"
+    return 0
+  fi
+  local manifest=src/tokenize/rust/Cargo.toml
+  if cargo fetch --locked --offline --quiet --manifest-path "$manifest" 2>/dev/null; then return 0; fi
+  say "fetching the crates of the tokenizer"
+  cargo fetch --locked --quiet --manifest-path "$manifest" </dev/null
 }
 
 # --- The oracle ---
@@ -128,11 +159,12 @@ case "$(uname -s)" in
     if have dpkg-query && have apt-get; then
       set_up_debian
     else
-      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++ and xxHash"
+      say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash and Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;
   Darwin) set_up_macos ;;
   *) say "$(uname -s) is not supported"; exit 1 ;;
 esac
+fetch_crates
 if [ "$tests" = yes ]; then set_up_oracle; fi

@@ -15,6 +15,8 @@ struct Family {
   std::vector<std::string> architectures;
   /// What its declaration says in a few words each: "experts", "tied output", "own bits", ...
   std::vector<std::string> features;
+  /// Architectures of GGUF files (general.architecture) that become it.
+  std::vector<std::string> gguf;
 };
 
 /// Built-in families by name.

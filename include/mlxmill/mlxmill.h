@@ -1,15 +1,16 @@
 // Everything at once.
 #pragma once
 
-#include "mlxmill/convert.h"   // IWYU pragma: export
-#include "mlxmill/dtype.h"     // IWYU pragma: export
-#include "mlxmill/error.h"     // IWYU pragma: export
-#include "mlxmill/families.h"  // IWYU pragma: export
-#include "mlxmill/inspect.h"   // IWYU pragma: export
-#include "mlxmill/progress.h"  // IWYU pragma: export
-#include "mlxmill/result.h"    // IWYU pragma: export
-#include "mlxmill/sampling.h"  // IWYU pragma: export
-#include "mlxmill/scheme.h"    // IWYU pragma: export
-#include "mlxmill/simd.h"      // IWYU pragma: export
-#include "mlxmill/verify.h"    // IWYU pragma: export
-#include "mlxmill/version.h"   // IWYU pragma: export
+#include "mlxmill/convert.h"    // IWYU pragma: export
+#include "mlxmill/dtype.h"      // IWYU pragma: export
+#include "mlxmill/error.h"      // IWYU pragma: export
+#include "mlxmill/families.h"   // IWYU pragma: export
+#include "mlxmill/inspect.h"    // IWYU pragma: export
+#include "mlxmill/progress.h"   // IWYU pragma: export
+#include "mlxmill/result.h"     // IWYU pragma: export
+#include "mlxmill/sampling.h"   // IWYU pragma: export
+#include "mlxmill/scheme.h"     // IWYU pragma: export
+#include "mlxmill/simd.h"       // IWYU pragma: export
+#include "mlxmill/tokenizer.h"  // IWYU pragma: export
+#include "mlxmill/verify.h"     // IWYU pragma: export
+#include "mlxmill/version.h"    // IWYU pragma: export

@@ -23,8 +23,16 @@ Result<std::vector<ConfigEdit>> config_edits(const detail::Program& program, con
 Result<std::vector<Module>> open_modules(const detail::Program& program, const Scope& scope,
                                          const TensorTable& tensors);
 
-/// Makes the module that of a packed view: codes, scales and perhaps biases under MLX's names.
+/// Whether MLX can hold a packed view's codes in such a module: factors beside them only for
+/// stacks.
+bool can_take_codes(const TensorView& weight, ModuleKind kind);
+
+/// Makes the module that of a packed view that can_take_codes(): codes, scales and perhaps biases
+/// and global scales under MLX's names.
 void take_codes(Module& module, const TensorView& weight);
+
+/// Factors of nvfp4 codes, which stay float32.
+bool is_global_scale(std::string_view name);
 
 /// How a module of an MLX-quantized source is packed. `in` is the number of weights in a row.
 /// Errors: the text says what does not fit.

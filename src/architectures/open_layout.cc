@@ -87,8 +87,11 @@ Result<std::vector<Module>> open_modules(const detail::Program& program, const S
     });
     Module module;
     module.path = path;
-    if (!path.empty() && rank(views[0]) == 0 && views[0]->packed && !matches(program.raw, path)) {
-      module.kind = views[0]->shape.size() == 2 ? ModuleKind::kLinear : ModuleKind::kStacked;
+    const ModuleKind stack =
+        views[0]->shape.size() == 2 ? ModuleKind::kLinear : ModuleKind::kStacked;
+    if (!path.empty() && rank(views[0]) == 0 && can_take_codes(*views[0], stack) &&
+        !matches(program.raw, path)) {
+      module.kind = stack;
       take_codes(module, *views[0]);
       views.erase(views.begin());
       for (const TensorView* view : views) {

@@ -8,6 +8,7 @@
 #include "architectures/language.h"
 #include "architectures/layout.h"
 #include "architectures/report.h"
+#include "tensors/packed.h"
 #include "tensors/view.h"
 
 namespace mlxmill::architectures {
@@ -132,7 +133,8 @@ class Builder {
     Module module;
     module.path = path;
     const TensorView* weight = tensors_.find(full_name(path, "weight"));
-    const bool has_codes = is_quantizable(spec.kind) && weight && weight->packed;
+    const bool has_codes =
+        is_quantizable(spec.kind) && weight && can_take_codes(*weight, spec.kind);
     module.kind = spec.kind == ModuleKind::kLinear && !has_codes && becomes_bitlinear(path)
                       ? ModuleKind::kBitLinear
                       : spec.kind;
@@ -147,10 +149,10 @@ class Builder {
         add(module, spec, "weight_scale", {1});
       } else if (module.packed) {
         add_packed(module, shape);
-        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
+        for (const TensorView& view : module.tensors)
+          module.keep_dtype.push_back(keeps(spec, "weight") || is_global_scale(view.name));
       } else if (has_codes) {
-        add_codes(module, *weight, shape);
-        module.keep_dtype.assign(module.tensors.size(), keeps(spec, "weight"));
+        add_codes(module, *weight, shape, keeps(spec, "weight"));
       } else {
         add(module, spec, parameter.name, shape);
       }
@@ -233,12 +235,14 @@ class Builder {
   }
 
   /// Weights that the source's own format held as codes.
-  void add_codes(Module& module, const TensorView& weight, const base::Shape& shape) {
+  void add_codes(Module& module, const TensorView& weight, const base::Shape& shape, bool keeps) {
     used_.insert(weight.name);
     if (weight.shape != shape) {
       report_.ill_formed(weight.name, base::to_string(shape), base::to_string(weight.shape));
     }
     take_codes(module, weight);
+    for (std::size_t i = 0; i < module.tensors.size(); ++i)
+      module.keep_dtype[i] = keeps || is_global_scale(module.tensors[i].name);
   }
 
   void add_packed(Module& module, const base::Shape& logical) {
@@ -267,6 +271,21 @@ class Builder {
       }
       module.tensors.push_back(*biases);
     }
+    if (scheme->mode == Mode::kNvfp4 && tensors_.has(full_name(path, "global_scale")))
+      add_global_scale(module, logical[0]);
+  }
+
+  /// One factor for each expert, which mlx-lm's stacked layers alone take.
+  void add_global_scale(Module& module, std::int64_t n) {
+    const TensorView* factor = take(full_name(module.path, "global_scale"), {n});
+    if (factor->shape != base::Shape{n} || factor->dtype != DType::kF32 ||
+        module.kind != ModuleKind::kStacked) {
+      report_.ill_formed(
+          factor->name,
+          module.kind == ModuleKind::kStacked ? fmt::format("F32 [{}]", n) : "none beside a matrix",
+          fmt::format("{} {}", dtype_name(factor->dtype), base::to_string(factor->shape)));
+    }
+    module.tensors.push_back(*factor);
   }
 
   const detail::Program& program_;
@@ -281,6 +300,14 @@ class Builder {
 
 }  // namespace
 
+bool is_global_scale(std::string_view name) { return name.ends_with(".global_scale"); }
+
+bool can_take_codes(const TensorView& weight, ModuleKind kind) {
+  if (!weight.packed) return false;
+  if (!weight.packed->factor) return true;
+  return kind == ModuleKind::kStacked && tensors::factor_of_slices(*weight.packed->factor);
+}
+
 void take_codes(Module& module, const TensorView& weight) {
   module.packed = true;
   module.packed_scheme = weight.packed->scheme;
@@ -293,6 +320,16 @@ void take_codes(Module& module, const TensorView& weight) {
   add(weight.packed->codes, "weight");
   add(weight.packed->scales, "scales");
   if (weight.packed->biases) add(*weight.packed->biases, "biases");
+  if (!weight.packed->factor) return;
+  // mlx-lm 0.32.2 muse_spark.py _NVFP4_SCALE_2_TO_GLOBAL: the largest e4m3 times the largest e2m1.
+  constexpr double kLargest = 448 * 6;
+  const auto factor = tensors::factor_of_slices(*weight.packed->factor);
+  add(tensors::view_of(
+          "factor",
+          tensors::Computed{
+              tensors::MultiplyConstant{kLargest}, DType::kF32, factor->shape, {*factor}}),
+      "global_scale");
+  module.keep_dtype.back() = true;
 }
 
 Result<Scheme> packed_scheme(const TensorView& weight, const TensorView& scales, std::int64_t in) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/checked_math.h"
+#include "convert/packed_modules.h"
 #include "tensors/operation.h"
 
 namespace mlxmill::convert {
@@ -118,7 +119,8 @@ void JobBuilder::note_plan(const Module& module, std::optional<Scheme> scheme, s
     std::uint64_t n = *base::element_count(module.tensors[i].shape);
     if (module.packed && scheme && name == module.path + ".weight")
       n = n * 32 / static_cast<std::uint64_t>(scheme->bits);
-    if (module.packed && (name == module.path + ".scales" || name == module.path + ".biases"))
+    if (module.packed && (name == module.path + ".scales" || name == module.path + ".biases" ||
+                          name == module.path + ".global_scale"))
       continue;
     planned.parameters += n;
   }
@@ -142,6 +144,12 @@ Status JobBuilder::add_packed(const Module& module) {
   }
   const std::size_t needed = scheme->mode == Mode::kAffine ? 3 : 2;
   std::size_t first_rest = 0;
+  if (settings_.dequantize && has_global_scale(module)) {
+    const Module plain = unpacked(module);
+    for (std::size_t i = 0; i < plain.tensors.size(); ++i) add_copy(plain, i);
+    note_plan(plain, {}, {});
+    return {};
+  }
   if (settings_.dequantize) {
     add_dequantize(module, *scheme);
     first_rest = needed;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <system_error>
@@ -15,11 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using base::GgmlType;
-
-bool is_gguf(const fs::path& path) {
-  std::error_code error;
-  return path.extension() == ".gguf" && fs::is_regular_file(path, error);
-}
 
 /// The tensors and files of a GGUF model; config and names come from its metadata.
 formats::Checkpoint checkpoint_of(const fs::path& path, formats::GgufModel model) {
@@ -60,22 +56,38 @@ DType float_type(const formats::Checkpoint& checkpoint,
   return !scales && bf16 > f16 ? DType::kBF16 : DType::kF16;
 }
 
+/// The bits of a type's codes that are no more than MLX has: those of a group of 32.
+int nearest_bits(GgmlType type) {
+  const base::GgmlTypeInfo& info = base::ggml_type_info(type);
+  const std::size_t bits = info.block_bytes * 8 / info.block_elements;
+  return bits >= 8 ? 8 : bits == 7 ? 6 : std::max(2, static_cast<int>(bits));
+}
+
 /// Says which block types have to be decoded.
 std::optional<std::string> decoded_types(const formats::Checkpoint& checkpoint,
                                          const std::vector<tensors::TensorView>& views) {
   std::map<std::string, std::size_t> counts;
+  std::map<int, std::uint64_t> weights;
   for (std::size_t i = 0; i < views.size(); ++i) {
     const base::GgmlTypeInfo& info = base::ggml_type_info(*checkpoint.tensors[i].blocks);
-    if (info.block_elements > 1 && !views[i].packed) ++counts[std::string(info.name)];
+    if (info.block_elements == 1 || views[i].packed) continue;
+    ++counts[std::string(info.name)];
+    const formats::StoredTensor& tensor = checkpoint.tensors[i].tensor;
+    weights[nearest_bits(*checkpoint.tensors[i].blocks)] +=
+        (tensor.end - tensor.begin) / info.block_bytes * info.block_elements;
   }
   if (counts.empty()) return std::nullopt;
   std::string text;
   for (const auto& [name, n] : counts)
     text += fmt::format("{}{} of {}", text.empty() ? "" : ", ", n, name);
+  const auto most =
+      std::max_element(weights.begin(), weights.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return fmt::format(
-      "MLX has no codes for some tensors ({}): they are decoded, and what -q makes of them is "
-      "rounded a second time",
-      text);
+      "MLX has no codes for some tensors ({}): they are decoded, and take 16 bits for each weight "
+      "without -q; what -q makes of them is rounded a second time (nearest to most of them: -q "
+      "--q-bits {} --q-group-size 32)",
+      text, most->first);
 }
 
 Result<OpenedSource> open_gguf_source(const fs::path& path) {
@@ -105,7 +117,7 @@ Result<OpenedSource> open_gguf_source(const fs::path& path) {
 }  // namespace
 
 Result<OpenedSource> open_source(const fs::path& path, bool repack) {
-  if (is_gguf(path)) return open_gguf_source(path);
+  if (formats::is_gguf_file(path)) return open_gguf_source(path);
   OpenedSource source;
   MLXMILL_ASSIGN(source.checkpoint, formats::open_checkpoint(path));
   Result<sources::DecodedSource> weights = sources::decode_checkpoint(source.checkpoint, repack);

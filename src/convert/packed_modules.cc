@@ -5,6 +5,7 @@
 
 #include "convert/output_config.h"
 #include "formats/quantization_config.h"
+#include "tensors/operation.h"
 #include "tensors/view.h"
 
 namespace mlxmill::convert {
@@ -39,18 +40,46 @@ std::optional<Scheme> coded_as(const Module& module) {
   return module.tensors.empty() ? std::nullopt : module.tensors[0].coded_as;
 }
 
+/// F32 [experts, rows, 1] from MLX's global scales [experts], which are 448 * 6 times that.
+TensorView factor_of_rows(const TensorView& scales, const base::Shape& codes) {
+  constexpr double kLargest = 448 * 6;
+  const TensorView factor = tensors::view_of(
+      scales.name,
+      tensors::Computed{
+          tensors::MultiplyConstant{1 / kLargest}, DType::kF32, scales.shape, {scales}});
+  TensorView rows = factor;
+  rows.shape = {codes[0], codes[1], 1};
+  rows.pieces[0].shape = rows.shape;
+  rows.pieces[0].strides = {1, 0, 1};
+  return rows;
+}
+
+/// Where an entry of its own stands for a module of a source.
+base::Value packed_entry(const Module& module) {
+  base::Value entry = scheme_entry(*module.packed_scheme);
+  if (has_global_scale(module)) entry.set("global_scale", base::Value(true));
+  return entry;
+}
+
 }  // namespace
+
+bool has_global_scale(const Module& module) {
+  return module.packed && module.packed_scheme->mode == Mode::kNvfp4 && module.tensors.size() > 2 &&
+         module.tensors[2].name == module.path + ".global_scale";
+}
 
 Module unpacked(const Module& module) {
   Module result = module;
   const bool affine = module.packed_scheme->mode == Mode::kAffine;
-  const std::size_t n_parts = affine ? 3 : 2;
+  const bool scaled = has_global_scale(module);
+  const std::size_t n_parts = affine || scaled ? 3 : 2;
   TensorView weight;
   if (module.decoded) {
     weight = *module.decoded;
   } else {
     tensors::Packed parts{*module.packed_scheme, module.tensors[0], module.tensors[1], {}};
     if (affine) parts.biases = module.tensors[2];
+    if (scaled) parts.factor = factor_of_rows(module.tensors[2], module.tensors[0].shape);
     const DType dtype = affine ? module.tensors[1].dtype : DType::kBF16;
     weight =
         tensors::decoded(tensors::packed_view(module.tensors[0].name, std::move(parts), dtype));
@@ -101,8 +130,7 @@ base::Value kept_quantization(const std::vector<Module>& modules, const Decision
     const quantize::Decision& decision = decisions[i].second;
     const std::string& path = modules[i].path;
     if (modules[i].packed) {
-      if (modules[i].packed_scheme != common)
-        result.set(path, scheme_entry(*modules[i].packed_scheme));
+      if (modules[i].packed_scheme != common) result.set(path, packed_entry(modules[i]));
     } else if (decision.scheme &&
                ((run && decision.scheme != coded_as(modules[i])) || decision.scheme != common)) {
       result.set(path, module_entry(decision));

@@ -16,6 +16,9 @@ namespace mlxmill::convert {
 
 using Decisions = std::vector<std::pair<std::string, quantize::Decision>>;
 
+/// Whether its codes have a factor for each expert: nvfp4's global_scale.
+bool has_global_scale(const architectures::Module& module);
+
 /// A packed module as a float one: its weight is decoded when it is read.
 architectures::Module unpacked(const architectures::Module& module);
 

@@ -75,6 +75,10 @@ Result<GgufHeader> read_gguf_header(const io::File& file);
 Result<GgufHeader> parse_gguf_header(std::string_view bytes, std::uint64_t file_bytes,
                                      std::string_view file_name);
 
+/// Whether the path is a regular file that is called *.gguf or begins as one: blobs of caches have
+/// no such name.
+bool is_gguf_file(const std::filesystem::path& path);
+
 /// One file of a model, open for reading.
 struct GgufPart {
   std::filesystem::path path;

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include "formats/gguf.h"
@@ -127,6 +129,15 @@ Status check_tensors(const GgufModel& model) {
 }
 
 }  // namespace
+
+bool is_gguf_file(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  if (path.extension() == ".gguf") return true;
+  const Result<io::File> file = io::File::open_read(path);
+  std::array<std::byte, 4> magic{};
+  return file && file->read_at(0, magic) && std::memcmp(magic.data(), "GGUF", 4) == 0;
+}
 
 Result<GgufModel> open_gguf(const fs::path& path) {
   GgufModel model;

@@ -1,46 +1,20 @@
 // Byte-level BPE, and the ways it splits a text into words before it.
 //
-// Source: the table of pre-tokenizers in src/llama-vocab.cpp of ggml-org/llama.cpp, with the
-// regular expressions as the models' own tokenizer.json spell them.
+// Source: the table of pre-tokenizers in src/llama-vocab.cpp of ggml-org/llama.cpp.
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/quoted.h"
 #include "gguf/tokenizer_json.h"
+#include "vocabulary/byte_level.h"
 
 namespace mlxmill::gguf {
 namespace {
 
-using base::Array;
 using base::Object;
-using base::Value;
-
-constexpr std::string_view kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen35Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekkenWords =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt4oWords =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// In three steps: numbers, Chinese and Japanese, the rest.
-constexpr std::string_view kDeepseek3Words[] = {
-    R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
-
-enum class Split : std::uint8_t {
-  kGpt2,        ///< ByteLevel's own expression.
-  kGpt2Digits,  ///< The same with every digit for itself.
-  kLlama3,
-  kQwen2,
-  kQwen35,
-  kTekken,
-  kGpt4o,
-  kDeepseek3,
-};
+using vocabulary::byte_level_step;
+using vocabulary::Split;
 
 struct Known {
   std::string_view pre;
@@ -93,6 +67,16 @@ constexpr Known kKnown[] = {
     {"deepseek-v3", Split::kDeepseek3},
     {"hunyuan-dense", Split::kDeepseek3},
     {"joyai-llm", Split::kDeepseek3},
+    {"grok-2", Split::kQwen2},
+    {"exaone4", Split::kGpt2},
+    {"granite-docling", Split::kGpt2},
+    {"mellum2", Split::kGpt2Digits},
+    {"bailingmoe", Split::kBailing},
+    {"bailingmoe2", Split::kBailing},
+    {"llada-moe", Split::kBailing},
+    {"seed-coder", Split::kSeed},
+    {"exaone-moe", Split::kExaoneMoe},
+    {"kimi-k2", Split::kKimi},
 };
 
 /// Files of before tokenizer.ggml.pre: the architectures that had one tokenizer then.
@@ -118,55 +102,10 @@ const Known* known(const Vocabulary& vocabulary, std::string_view architecture) 
   return nullptr;
 }
 
-Object byte_level(bool prefix, bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", prefix},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
-}
+}  // namespace
 
-Object split_by(std::string_view expression) {
-  return {{"type", "Split"},
-          {"pattern", Object{{"Regex", expression}}},
-          {"behavior", "Isolated"},
-          {"invert", false}};
-}
-
-Value pre_tokenizer(Split split, bool prefix) {
-  Array steps;
-  switch (split) {
-    case Split::kGpt2:
-      return byte_level(prefix, true);
-    case Split::kGpt2Digits:
-      steps.emplace_back(Object{{"type", "Digits"}, {"individual_digits", true}});
-      steps.emplace_back(byte_level(prefix, true));
-      return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-    case Split::kLlama3:
-      steps.emplace_back(split_by(kLlama3Words));
-      break;
-    case Split::kQwen2:
-      steps.emplace_back(split_by(kQwen2Words));
-      break;
-    case Split::kQwen35:
-      steps.emplace_back(split_by(kQwen35Words));
-      break;
-    case Split::kTekken:
-      steps.emplace_back(split_by(kTekkenWords));
-      break;
-    case Split::kGpt4o:
-      steps.emplace_back(split_by(kGpt4oWords));
-      break;
-    case Split::kDeepseek3:
-      for (const std::string_view expression : kDeepseek3Words) {
-        steps.emplace_back(split_by(expression));
-      }
-      break;
-  }
-  steps.emplace_back(byte_level(prefix, false));
-  return Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-}
-
-Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeTokenizer& tokenizer) {
+Result<std::vector<Merge>> listed_merges(const Vocabulary& vocabulary,
+                                         const BpeTokenizer& tokenizer) {
   const TokenIndex index = index_of(tokenizer.tokens);
   std::vector<Merge> merges;
   merges.reserve(vocabulary.merges.size());
@@ -193,10 +132,8 @@ Result<std::vector<Merge>> merges_of(const Vocabulary& vocabulary, const BpeToke
   return merges;
 }
 
-}  // namespace
-
 bool adds_bos_by_default(const Vocabulary& vocabulary) {
-  if (vocabulary.model == "llama") return true;
+  if (vocabulary.model == "llama" || vocabulary.model == "gemma4") return true;
   const Known* entry = known(vocabulary, "");
   return entry && entry->whole_words && entry->split == Split::kLlama3;
 }
@@ -218,16 +155,17 @@ Result<std::optional<BpeTokenizer>> byte_level_bpe(const Vocabulary& vocabulary,
     result.added.push_back(static_cast<TokenId>(id));
     if (type != TokenType::kUserDefined) result.special.push_back(static_cast<TokenId>(id));
   }
-  MLXMILL_ASSIGN(result.merges, merges_of(vocabulary, result));
+  MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
   if (kind->pre == "qwen2" || kind->pre == "qwen35") result.normalizer = Object{{"type", "NFC"}};
   result.ignore_merges = kind->whole_words;
-  result.pre_tokenizer = pre_tokenizer(kind->split, vocabulary.add_space_prefix.value_or(false));
-  result.decoder = byte_level(true, true);
+  result.pre_tokenizer =
+      vocabulary::byte_level_words(kind->split, vocabulary.add_space_prefix.value_or(false));
+  result.decoder = byte_level_step(true, true);
   result.post_processor =
       template_processing(vocabulary, vocabulary.add_bos.value_or(adds_bos_by_default(vocabulary)),
                           vocabulary.add_eos.value_or(false));
   if (result.post_processor.is_null()) {
-    result.post_processor = byte_level(true, true);
+    result.post_processor = byte_level_step(true, true);
     result.post_processor.set("trim_offsets", false);
   }
   return std::optional<BpeTokenizer>(std::move(result));

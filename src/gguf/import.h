@@ -35,4 +35,13 @@ Result<ImportedModel> import_gguf(const formats::GgufModel& model,
 /// The values of general.architecture that can be imported, in alphabetical order.
 std::vector<std::string> importable_architectures();
 
+/// One of them, and the values of model_type that it may become.
+struct Importable {
+  std::string architecture;
+  std::vector<std::string> model_types;
+};
+
+/// All of them, in alphabetical order.
+std::vector<Importable> importable_models();
+
 }  // namespace mlxmill::gguf

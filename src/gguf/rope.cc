@@ -57,4 +57,11 @@ Result<base::Value> llama3_rope_of(std::span<const float> factors, double base) 
   return result;
 }
 
+std::optional<std::int64_t> turned_frequencies(std::span<const float> factors) {
+  const auto end = std::find_if(factors.begin(), factors.end(), [](float f) { return f != 1; });
+  if (end == factors.end() || !std::all_of(end, factors.end(), [](float f) { return f >= 1e29f; }))
+    return std::nullopt;
+  return end - factors.begin();
+}
+
 }  // namespace mlxmill::gguf

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "formats/unicode.h"
 #include "gguf/tokenizer_json.h"
 
 namespace mlxmill::gguf {
@@ -12,28 +11,10 @@ namespace {
 using base::Array;
 using base::Object;
 using base::Value;
+using vocabulary::replace_step;
+using vocabulary::sequence_step;
 
-// Longer ones take time in proportion to the square; the longest published have 96 bytes.
-constexpr std::size_t kMaxJoined = 256;
 constexpr const char* kSpace = "\u2581";
-
-/// A way to make a token, with what decides its place.
-struct Candidate {
-  double score = 0;
-  std::uint32_t left_length = 0;  ///< In code points.
-  std::uint32_t right_length = 0;
-  Merge merge;
-};
-
-/// Offsets of the code points of a text, and its end.
-void cut(std::string_view text, std::vector<std::size_t>& offsets) {
-  offsets.clear();
-  for (std::size_t pos = 0; pos < text.size();) {
-    offsets.push_back(pos);
-    if (!formats::next_code_point(text, pos, false)) ++pos;
-  }
-  offsets.push_back(text.size());
-}
 
 /// Only these come from joining pieces of a text.
 bool is_joined(TokenType type) {
@@ -55,67 +36,32 @@ bool orders_by_id(const Vocabulary& vocabulary, std::string_view architecture) {
 
 std::vector<Merge> merges_of(const Vocabulary& vocabulary, const BpeTokenizer& tokenizer,
                              bool by_id) {
-  const TokenIndex index = index_of(tokenizer.tokens);
-  std::vector<Candidate> all;
-  std::vector<std::size_t> offsets;
-  for (std::size_t id = 0; id < tokenizer.tokens.size(); ++id) {
-    const std::string_view text = tokenizer.tokens[id];
-    if (text.empty() || text.size() > kMaxJoined || !is_joined(vocabulary.types[id])) continue;
-    cut(text, offsets);
-    const std::size_t begin = all.size();
-    const auto n = static_cast<std::uint32_t>(offsets.size() - 1);
-    for (std::uint32_t k = 1; k < n; ++k) {
-      const auto left = index.find(text.substr(0, offsets[k]));
-      if (left == index.end() || !is_joined(vocabulary.types[left->second])) continue;
-      const auto right = index.find(text.substr(offsets[k]));
-      if (right == index.end() || !is_joined(vocabulary.types[right->second])) continue;
-      const double score =
-          by_id ? -static_cast<double>(id) : static_cast<double>(vocabulary.scores[id]);
-      all.push_back({score, k, n - k, {left->second, right->second}});
-    }
-    std::sort(all.begin() + static_cast<std::ptrdiff_t>(begin), all.end(),
-              [](const Candidate& a, const Candidate& b) {
-                return std::pair(a.merge.left, a.merge.right) <
-                       std::pair(b.merge.left, b.merge.right);
-              });
-  }
-  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-    if (a.score != b.score) return a.score > b.score;
-    if (a.left_length != b.left_length) return a.left_length > b.left_length;
-    return a.right_length > b.right_length;
-  });
-  std::vector<Merge> merges;
-  merges.reserve(all.size());
-  for (const Candidate& candidate : all) merges.push_back(candidate.merge);
-  return merges;
-}
-
-Object replace(std::string_view from, std::string_view to) {
-  return {{"type", "Replace"}, {"pattern", Object{{"String", from}}}, {"content", to}};
-}
-
-Object sequence(const char* items, Array list) {
-  return {{"type", "Sequence"}, {items, std::move(list)}};
+  std::vector<bool> joined(tokenizer.tokens.size());
+  for (std::size_t id = 0; id < joined.size(); ++id) joined[id] = is_joined(vocabulary.types[id]);
+  return vocabulary::merges_by_score(tokenizer.tokens, joined,
+                                     by_id ? std::vector<float>() : vocabulary.scores,
+                                     vocabulary::MergeOrder::kLongestLeft);
 }
 
 void add_steps(BpeTokenizer& tokenizer, bool prefix, bool is_gemma) {
   Array normalizers;
   if (prefix) normalizers.emplace_back(Object{{"type", "Prepend"}, {"prepend", kSpace}});
-  normalizers.emplace_back(replace(" ", kSpace));
-  Array decoders{replace(kSpace, " "), Object{{"type", "ByteFallback"}}, Object{{"type", "Fuse"}}};
+  normalizers.emplace_back(replace_step(" ", kSpace));
+  Array decoders{replace_step(kSpace, " "), Object{{"type", "ByteFallback"}},
+                 Object{{"type", "Fuse"}}};
   if (prefix) {
     decoders.emplace_back(Object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }
   if (is_gemma) {
-    tokenizer.normalizer = replace(" ", kSpace);
+    tokenizer.normalizer = replace_step(" ", kSpace);
     tokenizer.pre_tokenizer = Object{{"type", "Split"},
                                      {"pattern", Object{{"String", " "}}},
                                      {"behavior", "MergedWithPrevious"},
                                      {"invert", false}};
   } else {
-    tokenizer.normalizer = sequence("normalizers", std::move(normalizers));
+    tokenizer.normalizer = sequence_step("normalizers", std::move(normalizers));
   }
-  tokenizer.decoder = sequence("decoders", std::move(decoders));
+  tokenizer.decoder = sequence_step("decoders", std::move(decoders));
 }
 
 bool is_spaces(std::string_view text) {
@@ -156,7 +102,11 @@ Result<BpeTokenizer> sentence_piece_bpe(const Vocabulary& vocabulary,
     return Error(Code::kInvalidInput, "the unknown token has no text")
         .at("metadata \"tokenizer.ggml.unknown_token_id\"");
   }
-  result.merges = merges_of(vocabulary, result, orders_by_id(vocabulary, architecture));
+  if (vocabulary.model == "gemma4") {
+    MLXMILL_ASSIGN(result.merges, listed_merges(vocabulary, result));
+  } else {
+    result.merges = merges_of(vocabulary, result, orders_by_id(vocabulary, architecture));
+  }
   result.fuse_unknown = true;
   result.byte_fallback = true;
   // What llama.cpp takes for granted where the file does not say.

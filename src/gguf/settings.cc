@@ -198,6 +198,12 @@ Status add_rope(Value& settings, const formats::GgufModel& model) {
       std::all_of(factors.begin(), factors.end(), [](float f) { return f == 1; })) {
     return {};
   }
+  if (const auto turned = turned_frequencies(factors)) {
+    Value proportional{base::Object()};
+    proportional.set("turned", *turned);
+    settings.set("proportional_rope", std::move(proportional));
+    return {};
+  }
   const Value* rope = settings.find("rope");
   const Value* base = rope ? rope->find("freq_base") : nullptr;
   const double theta = base && base->as_float() ? *base->as_float() : 10000.0;
@@ -250,7 +256,9 @@ Result<Value> settings_of(const formats::GgufModel& model, std::string_view arch
     std::string_view key = member.key;
     const bool own = key.starts_with(prefix);
     if (own) key.remove_prefix(prefix.size());
-    if (!own && !key.starts_with("general.") && !key.starts_with("tokenizer.")) continue;
+    const bool shared =
+        key.starts_with("general.") || key.starts_with("tokenizer.") || key.starts_with("xielu.");
+    if (!own && !shared) continue;
     if (!is_kept(member.value)) continue;
     const std::vector<std::string> parts = parts_of(key);
     if (parts.size() > kMaxParts) continue;
@@ -258,7 +266,8 @@ Result<Value> settings_of(const formats::GgufModel& model, std::string_view arch
       return Error(Code::kInvalidInput,
                    fmt::format("the metadata has more than {} keys about the model", kMaxKeys));
     }
-    set_path(settings, parts, collapsed(with_short_floats(member.value), n_layers));
+    Value value = with_short_floats(member.value);
+    set_path(settings, parts, own ? collapsed(std::move(value), n_layers) : std::move(value));
   }
   add_shapes(settings, views);
   MLXMILL_TRY(add_rope(settings, model));

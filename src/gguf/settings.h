@@ -21,7 +21,8 @@ Result<std::string> architecture_of(const base::Value& metadata);
 /// - `general` and `tokenizer`: keys of these names, without long texts and lists of texts;
 /// - `shapes`: of tensors by name, of the first layer that has them: `shapes.attn_q.weight[0]`;
 /// - `rope_factors_long`, `rope_factors_short`: the numbers of these tensors;
-/// - `llama3_rope`: the scaling that rope_freqs was made from (rope.h).
+/// - `xielu`: keys of this name;
+/// - `llama3_rope`, `proportional_rope.turned`: what rope_freqs was made from (rope.h).
 /// Floats are the shortest decimals that round to the F32 of the file.
 /// Errors: kInvalidInput for keys of the wrong type or range; those of rope.h; kIo.
 Result<base::Value> settings_of(const formats::GgufModel& model, std::string_view architecture,

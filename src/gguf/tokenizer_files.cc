@@ -137,7 +137,7 @@ Result<std::optional<std::string>> tokenizer_text(const Value& metadata,
     }
     return std::optional<std::string>(*text);
   }
-  if (vocabulary.model == "llama") {
+  if (vocabulary.model == "llama" || vocabulary.model == "gemma4") {
     MLXMILL_ASSIGN(const BpeTokenizer tokenizer, sentence_piece_bpe(vocabulary, architecture));
     return std::optional<std::string>(tokenizer_json(tokenizer));
   }

@@ -24,7 +24,7 @@ enum class TokenType : std::uint8_t {
 
 /// Checked: lists of one length, ids below it, text that is UTF-8. Views point into the metadata.
 struct Vocabulary {
-  std::string_view model;  ///< "gpt2": byte-level BPE; "llama": SentencePiece
+  std::string_view model;  ///< "gpt2": byte-level BPE; "llama", "gemma4": SentencePiece
   std::string_view pre;    ///< How "gpt2" splits text into words; may be empty.
   std::vector<std::string_view> tokens;
   std::vector<TokenType> types;

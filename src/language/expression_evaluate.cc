@@ -87,7 +87,9 @@ class Evaluator {
       case Op::kLiteral:
         return Operand(&node.literal);
       case Op::kName:
-        return environment_.name(node.path);
+        return name(node);
+      case Op::kEach:
+        return each(node);
       case Op::kList:
         return list(node);
       case Op::kCall:
@@ -120,6 +122,32 @@ class Evaluator {
     MLXMILL_ASSIGN(const Operand left, value(node.operands[0]));
     MLXMILL_ASSIGN(const Operand right, value(node.operands[1]));
     return combine(node, left.value(), right.value());
+  }
+
+  Result<Operand> name(const Tree::Node& node) {
+    for (auto variable = variables_.rbegin(); variable != variables_.rend(); ++variable) {
+      if (node.path.size() == 1 && node.path[0] == variable->first) {
+        return Operand(Value(variable->second));
+      }
+    }
+    return environment_.name(node.path);
+  }
+
+  Result<Operand> each(const Tree::Node& node) {
+    constexpr std::int64_t kMaxElements = 65536;
+    MLXMILL_ASSIGN(const Operand count, value(node.operands[1]));
+    const std::int64_t* n = count.value().as_int();
+    if (!n) return wrong_type(node.operands[1], count.value(), "an integer");
+    if (*n > kMaxElements) return error(fmt::format("a list of {} elements is too long", *n));
+    base::Array items;
+    for (std::int64_t i = 0; i < *n; ++i) {
+      variables_.emplace_back(node.path[0], i);
+      Result<Operand> element = value(node.operands[0]);
+      variables_.pop_back();
+      if (!element) return std::move(element).error();
+      items.push_back(element->value());
+    }
+    return Operand(Value(std::move(items)));
   }
 
   Result<Operand> list(const Tree::Node& node) {
@@ -342,6 +370,7 @@ class Evaluator {
 
   const Tree& tree_;
   const Environment& environment_;
+  std::vector<std::pair<std::string_view, std::int64_t>> variables_;
 };
 
 }  // namespace

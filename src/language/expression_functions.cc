@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 #include <optional>
+#include <string>
 
 namespace mlxmill::language {
 namespace {
@@ -29,6 +31,9 @@ constexpr Function kFunctions[] = {
     {"cast", 2, 2, "cast(x, dtype)"},
     {"min", 1, kMany, "min(x, ...)"},
     {"max", 1, kMany, "max(x, ...)"},
+    {"sqrt", 1, 1, "sqrt(x)"},
+    {"normal_cdf", 1, 1, "normal_cdf(x)"},
+    {"text", 1, 1, "text(x)"},
 };
 
 // Every double below it is an int64_t once its fraction is gone.
@@ -162,6 +167,25 @@ Called cast(Arguments arguments) {
   return FunctionError{1, "'F32', 'F16' or 'BF16', with room for the number"};
 }
 
+Called square_root(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || !(*x >= 0)) return FunctionError{0, "a number that is not negative"};
+  return Value(std::sqrt(*x));
+}
+
+/// How much of the normal distribution lies below x.
+Called normal_cdf(Arguments arguments) {
+  const auto x = number(arguments[0]);
+  if (!x || std::isnan(*x)) return FunctionError{0, "a number"};
+  return Value(std::erfc(-*x / std::numbers::sqrt2) / 2);
+}
+
+Called text_of(Arguments arguments) {
+  const std::int64_t* integer = arguments[0].as_int();
+  if (!integer) return FunctionError{0, "an integer"};
+  return Value(std::to_string(*integer));
+}
+
 }  // namespace
 
 std::span<const Function> functions() { return kFunctions; }
@@ -175,6 +199,9 @@ std::variant<base::Value, FunctionError> call_function(std::string_view name,
   if (name == "int") return truncated(arguments);
   if (name == "round") return rounded(arguments);
   if (name == "cast") return cast(arguments);
+  if (name == "sqrt") return square_root(arguments);
+  if (name == "normal_cdf") return normal_cdf(arguments);
+  if (name == "text") return text_of(arguments);
   if (name == "min") return extreme(arguments, true);
   return extreme(arguments, false);
 }

@@ -185,13 +185,32 @@ class Parser {
       return value;
     }
     if (take("[")) {
-      MLXMILL_ASSIGN(std::vector<std::size_t> items, list("]"));
-      return add(Op::kList, begin, std::move(items));
+      return brackets(begin);
     }
     if (c == '\'' || c == '"') return string(c);
     if (c >= '0' && c <= '9') return number();
     if (is_word_char(c)) return word();
     return error("a value");
+  }
+
+  /// [a, b] or [x for i < count], behind the bracket.
+  Result<std::size_t> brackets(std::size_t begin) {
+    std::vector<std::size_t> items;
+    while (!take("]")) {
+      if (!items.empty() && !take(",")) return error(", or ]");
+      MLXMILL_ASSIGN(const std::size_t item, choose());
+      items.push_back(item);
+      if (items.size() > 1 || !take("for")) continue;
+      MLXMILL_ASSIGN(const std::size_t variable, member_name());
+      const std::string name = *tree_.nodes[variable].literal.as_string();
+      if (!take("<")) return error("<");
+      MLXMILL_ASSIGN(const std::size_t count, choose());
+      if (!take("]")) return error("]");
+      const std::size_t each = add(Op::kEach, begin, {item, count});
+      tree_.nodes[each].path = {name};
+      return each;
+    }
+    return add(Op::kList, begin, std::move(items));
   }
 
   /// Comma-separated expressions up to `close`, which is taken.

@@ -13,6 +13,7 @@ enum class Op : std::uint8_t {
   kLiteral,
   kName,
   kList,
+  kEach,
   kCall,
   kIndex,
   kNot,
@@ -43,8 +44,8 @@ struct Expression::Tree {
     std::size_t begin = 0;  ///< the part of the text, for messages
     std::size_t end = 0;
     base::Value literal;
-    std::vector<std::string> path;      ///< of a name; of a call its function
-    std::vector<std::size_t> operands;  ///< kChoose: condition, then, else
+    std::vector<std::string> path;  ///< of a name; of a call its function; of kEach its variable
+    std::vector<std::size_t> operands;  ///< kChoose: condition, then, else; kEach: element, count
   };
 
   std::string text;

@@ -9,6 +9,7 @@
 #include "architectures/declaration.h"
 #include "base/checked_math.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "formats/quantization_config.h"
 #include "io/file.h"
 #include "mlxmill/inspect.h"
@@ -143,7 +144,7 @@ Result<Checkpoint> open_single(const std::filesystem::path& path) {
 
 Result<ModelInfo> inspect_model(const std::filesystem::path& path) {
   std::error_code error;
-  if (path.extension() == ".gguf" && std::filesystem::is_regular_file(path, error)) {
+  if (formats::is_gguf_file(path)) {
     return report::inspect_gguf(path);
   }
   Result<Checkpoint> checkpoint = std::filesystem::is_regular_file(path, error)

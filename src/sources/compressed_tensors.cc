@@ -2,6 +2,7 @@
 // is told by its tensors; the config only says the bits.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -16,35 +17,29 @@ using tensors::TensorView;
 
 namespace {
 
-/// All num_bits that the config's groups name.
-Result<std::set<std::int64_t>> told_bits(const base::Value& settings) {
+/// What the config's groups say that the tensors alone do not.
+struct Told {
   std::set<std::int64_t> bits;
-  const base::Value* groups = settings.find("config_groups");
-  const base::Object* members = groups ? groups->as_object() : nullptr;
-  if (!members) return bits;
-  for (const base::Member& group : *members) {
-    const base::Value* weights = group.value.find("weights");
-    if (!weights || weights->is_null()) continue;
-    MLXMILL_ASSIGN(const std::int64_t n, integer_setting(*weights, "num_bits", 4, 1, 16));
-    bits.insert(n);
-  }
-  return bits;
-}
+  std::int64_t group = 0;  ///< The group size, when all that have one have the same.
+  std::optional<Block> block;
+};
 
 class Decoder {
  public:
-  Decoder(Work& work, std::set<std::int64_t> bits) : work_(work), bits_(std::move(bits)) {}
+  Decoder(Work& work, Told told) : work_(work), told_(std::move(told)) {}
 
   Status run() {
     for (const std::string& path : work_.table.ending_in(".weight_packed"))
       MLXMILL_TRY(packed(path));
     for (const std::string& path : work_.table.ending_in(".weight_scale")) MLXMILL_TRY(plain(path));
     for (const std::string_view ending :
-         {".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale", ".k_scale",
-          ".v_scale"}) {
+         {".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale",
+          ".output_zero_point", ".q_scale", ".k_scale", ".v_scale", ".k_zero_point",
+          ".v_zero_point"}) {
       for (const std::string& path : work_.table.ending_in(ending))
         work_.drop(path + std::string(ending), "a scale of activations");
     }
+    decoded_.warn(work_.result);
     return {};
   }
 
@@ -90,7 +85,7 @@ class Decoder {
   /// Bits of packed codes: what the config says, or what the stored shape says where it says
   /// several.
   Result<int> bits_of(const TensorView& codes, const std::optional<TensorView>& shape) {
-    std::int64_t bits = bits_.size() == 1 ? *bits_.begin() : 0;
+    std::int64_t bits = told_.bits.size() == 1 ? *told_.bits.begin() : 0;
     if (shape) {
       MLXMILL_ASSIGN(const std::vector<std::byte> bytes, work_.table.read(*shape));
       std::int64_t rows = 0;
@@ -125,9 +120,8 @@ class Decoder {
       }
       bits = stored;
     }
-    if (bits == 4 || bits == 8 || bits == 2) return static_cast<int>(bits);
-    return Error(Code::kUnsupported,
-                 fmt::format("it has {}-bit codes; read are 2, 4 and 8 bits", bits))
+    if (bits >= 2 && bits <= 8) return static_cast<int>(bits);
+    return Error(Code::kUnsupported, fmt::format("it has {}-bit codes; read are 2 to 8 bits", bits))
         .at(fmt::format("tensor {}", base::quoted(codes.name)));
   }
 
@@ -136,10 +130,9 @@ class Decoder {
   Result<TensorView> zero_points(const TensorView& zeros, const TensorView& scales, int bits) {
     const std::size_t axes[] = {1, 0};
     if (zeros.dtype == DType::kI8 && zeros.shape == scales.shape) return raised(zeros, bits);
-    const std::int64_t per_word = 32 / bits;
-    if (zeros.dtype != DType::kI32 || zeros.shape.size() != 2 ||
-        zeros.shape[1] != scales.shape[1] ||
-        zeros.shape[0] != (scales.shape[0] + per_word - 1) / per_word) {
+    const bool whole = zeros.shape.size() == 2 && zeros.shape[0] * 32 % bits == 0;
+    if (zeros.dtype != DType::kI32 || !whole || zeros.shape[1] != scales.shape[1] ||
+        zeros.shape[0] != (scales.shape[0] * bits + 31) / 32) {
       return unfit(zeros, fmt::format("{}-bit codes of {} packed along the first axis", bits,
                                       base::to_string(scales.shape)));
     }
@@ -162,16 +155,15 @@ class Decoder {
   }
 
   Status grouped(const std::string& path, GroupedCodes parts) {
-    if (auto index = work_.table.take_if(path + ".weight_g_idx")) {
-      return Error(Code::kUnsupported,
-                   "columns in another order than their groups (actorder \"group\") are not read")
-          .at(fmt::format("tensor {}", base::quoted(index->name)))
-          .hint("convert the original checkpoint");
-    }
+    parts.group = told_.group;
+    parts.index = work_.table.take_if(path + ".weight_g_idx");
+    if (parts.index && parts.index->dtype != DType::kI32) return unfit(*parts.index, "I32");
+    MLXMILL_TRY(check_index(work_, parts));
     if (parts.scales.dtype == DType::kF16 || parts.scales.dtype == DType::kBF16)
       work_.result.scale_type = parts.scales.dtype;
     MLXMILL_ASSIGN(TensorView view, affine_view(path + ".weight", std::move(parts)));
     integers_ = integers_ || view.packed;
+    decoded_.add(view);
     work_.table.put(std::move(view));
     return {};
   }
@@ -194,14 +186,24 @@ class Decoder {
     MLXMILL_ASSIGN(TensorView scales, work_.table.take(path + ".weight_scale", name));
     std::optional<TensorView> zeros = work_.table.take_if(path + ".weight_zero_point");
     if (numbers.dtype != DType::kI8) {
-      if (zeros || (numbers.dtype != DType::kF8E4M3 && numbers.dtype != DType::kF8E5M2)) {
+      if (numbers.dtype != DType::kF8E4M3 && numbers.dtype != DType::kF8E5M2)
         return unfit(numbers, "I8 or F8_E4M3");
-      }
-      MLXMILL_ASSIGN(TensorView view, scaled_view(numbers, std::move(scales), std::nullopt));
+      if (zeros) MLXMILL_TRY(check_no_zeros(*zeros));
+      MLXMILL_ASSIGN(TensorView view, float8_view(numbers, std::move(scales), told_.block));
       work_.table.put(std::move(view));
       return {};
     }
     return int8(path, numbers, std::move(scales), std::move(zeros));
+  }
+
+  /// Zero points of floats, which early files have, are zeros.
+  Status check_no_zeros(const TensorView& zeros) {
+    MLXMILL_ASSIGN(const std::vector<std::byte> bytes, work_.table.read(zeros));
+    if (std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; })) {
+      work_.result.dropped.emplace_back(zeros.name, "zero points that are zero");
+      return {};
+    }
+    return unfit(zeros, "zeros, as for all 8-bit floats");
   }
 
   Status int8(const std::string& path, const TensorView& numbers, TensorView scales,
@@ -235,15 +237,37 @@ class Decoder {
   }
 
   Work& work_;
-  std::set<std::int64_t> bits_;
+  Told told_;
+  DecodedModules decoded_;
   bool integers_ = false;
   bool mxfp4_ = false;
 };
 
+Result<Told> read_groups(const base::Value& settings) {
+  Told told;
+  std::set<std::int64_t> sizes;
+  const base::Value* groups = settings.find("config_groups");
+  const base::Object* members = groups ? groups->as_object() : nullptr;
+  if (!members) return told;
+  for (const base::Member& group : *members) {
+    const base::Value* weights = group.value.find("weights");
+    if (!weights || weights->is_null()) continue;
+    MLXMILL_ASSIGN(const std::int64_t n, integer_setting(*weights, "num_bits", 4, 1, 16));
+    told.bits.insert(n);
+    MLXMILL_ASSIGN(const std::int64_t size,
+                   integer_setting(*weights, "group_size", 0, -1, 1 << 20));
+    if (size > 0) sizes.insert(size);
+    MLXMILL_ASSIGN(const auto block, block_setting(*weights, "block_structure"));
+    if (block) told.block = block;
+  }
+  if (sizes.size() == 1) told.group = *sizes.begin();
+  return told;
+}
+
 }  // namespace
 
 Status decode_compressed_tensors(Work& work) {
-  MLXMILL_ASSIGN(std::set<std::int64_t> bits, told_bits(work.settings));
+  MLXMILL_ASSIGN(Told told, read_groups(work.settings));
   const base::Value* sparsity = work.settings.find("sparsity_config");
   const std::string sparse = sparsity ? text_setting(*sparsity, "format", "dense") : "dense";
   if (sparse != "dense") {
@@ -260,7 +284,7 @@ Status decode_compressed_tensors(Work& work) {
         .at("config.json: quantization_config")
         .hint("convert the original checkpoint");
   }
-  Decoder decoder(work, std::move(bits));
+  Decoder decoder(work, std::move(told));
   MLXMILL_TRY(decoder.run());
   // As mlx-lm writes it, whatever the group size of the codes.
   if (decoder.any_integers() || decoder.any_mxfp4()) {

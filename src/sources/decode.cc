@@ -21,6 +21,7 @@ struct Method {
 };
 
 constexpr std::array kMethods = {
+    Method{"auto-round", decode_auto_round},
     Method{"awq", decode_awq},
     Method{"bitnet", decode_bitnet},
     Method{"compressed-tensors", decode_compressed_tensors},
@@ -29,6 +30,7 @@ constexpr std::array kMethods = {
     Method{"gptq", decode_gptq},
     Method{"modelopt", decode_modelopt},
     Method{"modelopt_fp4", decode_modelopt},
+    Method{"modelopt_mixed", decode_modelopt},
     Method{"mxfp4", decode_mxfp4},
     Method{"mxfp8", decode_fp8},
 };
@@ -41,8 +43,9 @@ std::string all_methods() {
 }
 
 /// The first tensor that plain checkpoints do not have, for the message.
-std::string strange_tensor(const std::vector<TensorView>& tensors) {
-  for (const TensorView& view : tensors) {
+std::string strange_tensor(const std::vector<const TensorView*>& tensors) {
+  for (const TensorView* at : tensors) {
+    const TensorView& view = *at;
     const bool plain = is_mlx_float(view.dtype) || view.dtype == DType::kI64;
     if (!plain) {
       return fmt::format("; its tensor {} is {} {}", base::quoted(view.name),
@@ -99,11 +102,34 @@ Result<std::int64_t> integer_setting(const base::Value& settings, std::string_vi
       .at("config.json: quantization_config");
 }
 
+Result<std::optional<Block>> block_setting(const base::Value& settings, std::string_view key) {
+  const base::Value* value = settings.find(key);
+  if (!value || value->is_null()) return std::optional<Block>();
+  const base::Array* sizes = value->as_array();
+  if (sizes && sizes->size() == 2) {
+    const std::int64_t* rows = (*sizes)[0].as_int();
+    const std::int64_t* columns = (*sizes)[1].as_int();
+    constexpr std::int64_t kMost = 1 << 20;
+    if (rows && columns && *rows > 0 && *columns > 0 && *rows <= kMost && *columns <= kMost) {
+      return std::optional<Block>(Block{*rows, *columns});
+    }
+  }
+  return Error(Code::kInvalidInput,
+               fmt::format("{} is wrong; expected two sizes, as [128, 128]", key))
+      .at("config.json: quantization_config");
+}
+
 std::string text_setting(const base::Value& settings, std::string_view key,
                          std::string_view fallback) {
   const base::Value* value = settings.find(key);
   const std::string* text = value ? value->as_string() : nullptr;
   return text ? *text : std::string(fallback);
+}
+
+Error unsupported(const Work& work, std::string_view what) {
+  return Error(Code::kUnsupported, fmt::format("{}{}", what, strange_tensor(work.table.in_order())))
+      .at("config.json: quantization_config")
+      .hint("convert the original checkpoint");
 }
 
 Error unfit(const TensorView& view, std::string_view expected) {
@@ -142,20 +168,18 @@ Result<DecodedSource> decode(const base::Value& config, const base::Value& model
     return result;
   }
   MLXMILL_ASSIGN(result.method, method_of(*settings));
+  MLXMILL_TRY(check_sizes(tensors));
+  SourceTable table(std::move(tensors), read);
+  Work work{table, *settings, text_setting(config, "model_type", ""), repack, result};
   for (const Method& method : kMethods) {
     if (method.name != result.method) continue;
-    MLXMILL_TRY(check_sizes(tensors));
-    SourceTable table(std::move(tensors), read);
-    Work work{table, *settings, text_setting(config, "model_type", ""), repack, result};
     MLXMILL_TRY(method.decode(work));
     result.tensors = std::move(table).views();
     return result;
   }
-  return Error(Code::kUnsupported,
-               fmt::format("the source is quantized with {}, which is not read; read are {}{}",
-                           base::quoted(result.method), all_methods(), strange_tensor(tensors)))
-      .at("config.json: quantization_config")
-      .hint("convert the original checkpoint");
+  return unsupported(work,
+                     fmt::format("the source is quantized with {}, which is not read; read are {}",
+                                 base::quoted(result.method), all_methods()));
 }
 
 }  // namespace mlxmill::sources

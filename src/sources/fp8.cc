@@ -12,24 +12,6 @@ using tensors::TensorView;
 
 namespace {
 
-using Block = std::pair<std::int64_t, std::int64_t>;
-
-Result<std::optional<Block>> told_block(const base::Value& settings) {
-  const base::Value* value = settings.find("weight_block_size");
-  if (!value || value->is_null()) return std::optional<Block>();
-  const base::Array* sizes = value->as_array();
-  if (sizes && sizes->size() == 2) {
-    const std::int64_t* rows = (*sizes)[0].as_int();
-    const std::int64_t* columns = (*sizes)[1].as_int();
-    constexpr std::int64_t kMost = 1 << 20;
-    if (rows && columns && *rows > 0 && *columns > 0 && *rows <= kMost && *columns <= kMost) {
-      return std::optional<Block>(Block{*rows, *columns});
-    }
-  }
-  return Error(Code::kInvalidInput, "weight_block_size is wrong; expected two sizes, as [128, 128]")
-      .at("config.json: quantization_config");
-}
-
 bool is_float8(const TensorView& view) {
   return view.dtype == DType::kF8E4M3 || view.dtype == DType::kF8E5M2;
 }
@@ -65,7 +47,7 @@ Status decode_one(Work& work, const std::string& stem, const std::string& ending
     work.table.put(std::move(view));
     return {};
   }
-  MLXMILL_ASSIGN(TensorView view, scaled_view(numbers, std::move(scales), block));
+  MLXMILL_ASSIGN(TensorView view, float8_view(numbers, std::move(scales), block));
   work.table.put(std::move(view));
   return {};
 }
@@ -98,10 +80,13 @@ Status decode_deepseek(Work& work, const std::string& stem, const std::optional<
 }  // namespace
 
 Status decode_fp8(Work& work) {
-  MLXMILL_ASSIGN(const std::optional<Block> block, told_block(work.settings));
+  MLXMILL_ASSIGN(const auto block, block_setting(work.settings, "weight_block_size"));
   const bool mxfp8 = work.result.method == "mxfp8" ||
                      (text_setting(work.settings, "scale_fmt", "") == "ue8m0" && block &&
                       block->second == 32 && (block->first == 32 || block->first == 1));
+  // fbgemm_fp8's bound of activations.
+  for (const std::string& stem : work.table.ending_in(".input_scale_ub"))
+    work.drop(stem + ".input_scale_ub", "a scale of activations");
   for (const std::string ending : {"_scale_inv", "_scale"}) {
     for (const std::string& stem : work.table.ending_in(ending)) {
       const bool activations = stem.ends_with("input") || stem.ends_with("activation") ||

@@ -5,8 +5,6 @@
 // _transform_awq_weights.
 #include <fmt/format.h>
 
-#include <cstring>
-
 #include "base/checked_math.h"
 #include "base/quoted.h"
 #include "sources/methods.h"
@@ -56,35 +54,29 @@ Result<Stored> take(Work& work, const std::string& path) {
   return stored;
 }
 
-/// Whether column i belongs to group i / group size. Errors: kInvalidInput for a group that is not
-/// there.
-Result<bool> groups_in_order(Work& work, const TensorView& index, std::int64_t columns,
-                             std::int64_t groups) {
-  if (index.shape[0] != columns) return unfit(index, fmt::format("I32 [{}]", columns));
-  MLXMILL_ASSIGN(const std::vector<std::byte> bytes, work.table.read(index));
-  bool in_order = columns % groups == 0;
-  for (std::int64_t i = 0; i < columns; ++i) {
-    std::int32_t group;
-    std::memcpy(&group, bytes.data() + static_cast<std::size_t>(i) * sizeof(group), sizeof(group));
-    if (group < 0 || group >= groups) {
-      return Error(Code::kInvalidInput,
-                   fmt::format("entry {} is group {}; expected 0 to {}", i, group, groups - 1))
-          .at(fmt::format("tensor {}", base::quoted(index.name)));
-    }
-    in_order = in_order && group == i / (columns / groups);
-  }
-  return in_order;
-}
-
 /// What all modules of a model share.
 struct Settings {
   int bits = 4;
+  std::int64_t group = 0;  ///< 0: one for a row.
   int add_to_zeros = 0;
+  bool varies = false;  ///< Some modules have other bits and groups.
 };
 
-Status decode_module(Work& work, const std::string& path, const Settings& settings,
-                     std::size_t& n_decoded) {
+/// A module's bits: the model's, or what its zero points tell where modules differ.
+int bits_of(const Stored& stored, const Settings& settings) {
+  if (!settings.varies || !stored.zeros) return settings.bits;
+  const std::int64_t out = stored.scales.shape[1];
+  for (const int bits : {2, 3, 4, 8}) {
+    if (stored.zeros->shape[1] * 32 == out * bits) return bits;
+  }
+  return settings.bits;
+}
+
+Status decode_module(Work& work, const std::string& path, Settings settings,
+                     DecodedModules& decoded) {
   MLXMILL_ASSIGN(Stored stored, take(work, path));
+  const int told = settings.bits;
+  settings.bits = bits_of(stored, settings);
   const std::string name = path + ".weight";
   MLXMILL_TRY(check_unused(work, name, stored.codes.name));
   const std::int64_t out = stored.scales.shape[1];
@@ -120,43 +112,32 @@ Status decode_module(Work& work, const std::string& path, const Settings& settin
     // AutoGPTQ stores zero points less one; its codes and AWQ's never do.
     parts.add_to_zeros = awq ? 0 : settings.add_to_zeros;
   }
-  const std::int64_t columns = parts.codes.shape[1] * 32 / settings.bits;
-  bool in_order = true;
-  if (stored.index) {
-    MLXMILL_ASSIGN(in_order, groups_in_order(work, *stored.index, columns, groups));
-  }
-  if (in_order) {
-    MLXMILL_ASSIGN(TensorView view, affine_view(name, std::move(parts)));
-    work.table.put(std::move(view));
-    return {};
-  }
-  const std::int64_t group = (columns + groups - 1) / groups;
-  MLXMILL_ASSIGN(TensorView view, decoded_groups(name, parts, stored.index));
-  const int kept = group % 128 == 0 ? 128 : group % 64 == 0 ? 64 : 32;
-  view.coded_as = Scheme{Mode::kAffine, settings.bits, kept};
+  parts.group = settings.bits == told ? settings.group : 0;
+  parts.index = std::move(stored.index);
+  MLXMILL_TRY(check_index(work, parts));
+  MLXMILL_ASSIGN(TensorView view, affine_view(name, std::move(parts)));
+  decoded.add(view);
   work.table.put(std::move(view));
-  ++n_decoded;
   return {};
 }
 
 Status decode_all(Work& work, const Settings& settings) {
-  std::size_t n_modules = 0;
-  std::size_t n_decoded = 0;
+  DecodedModules decoded;
   for (const std::string& path : work.table.ending_in(".qweight")) {
     const TensorView* scales = work.table.find(path + ".scales");
     if (scales && (scales->dtype == DType::kF16 || scales->dtype == DType::kBF16))
       work.result.scale_type = scales->dtype;
-    MLXMILL_TRY(decode_module(work, path, settings, n_decoded));
-    ++n_modules;
+    MLXMILL_TRY(decode_module(work, path, settings, decoded));
   }
-  if (n_decoded != 0) {
-    work.result.warnings.push_back(
-        fmt::format("{} of {} modules keep their columns in another order than their groups "
-                    "(desc_act), which MLX "
-                    "cannot hold: they are dequantized and quantized anew",
-                    n_decoded, n_modules));
-  }
+  decoded.warn(work.result);
   return {};
+}
+
+/// Whether a member is there and says something.
+bool has(const base::Value& settings, std::string_view key) {
+  const base::Value* value = settings.find(key);
+  const base::Object* members = value ? value->as_object() : nullptr;
+  return members && !members->empty();
 }
 
 /// As mlx-lm writes it for both methods.
@@ -170,21 +151,25 @@ base::Value mlx_settings(std::int64_t group_size, int bits) {
 Status decode_gptq(Work& work) {
   MLXMILL_ASSIGN(const std::int64_t bits, integer_setting(work.settings, "bits", 4, 2, 8));
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
-    return Error(Code::kUnsupported, fmt::format("GPTQ with {} bits; read are 2, 3, 4 and 8", bits))
-        .at("config.json: quantization_config");
+    return unsupported(work, fmt::format("GPTQ with {} bits; read are 2, 3, 4 and 8", bits));
   }
+  const base::Value* marlin = work.settings.find("is_marlin_format");
+  if (marlin && marlin->as_bool() && *marlin->as_bool())
+    return unsupported(work, "GPTQ in Marlin's packing is not read");
   MLXMILL_ASSIGN(const std::int64_t group,
                  integer_setting(work.settings, "group_size", 128, -1, 1 << 20));
   const std::string format = text_setting(work.settings, "checkpoint_format", "gptq");
   if (format != "gptq" && format != "gptq_v2") {
-    return Error(Code::kUnsupported,
-                 fmt::format("checkpoint_format {} is not read; read are \"gptq\" and \"gptq_v2\"",
-                             base::quoted(format)))
-        .at("config.json: quantization_config");
+    return unsupported(work, fmt::format("checkpoint_format {} of GPTQ is not read; read are "
+                                         "\"gptq\" and \"gptq_v2\"",
+                                         base::quoted(format)));
   }
   Settings settings;
   settings.bits = static_cast<int>(bits);
+  settings.group = std::max<std::int64_t>(group, 0);
   settings.add_to_zeros = format == "gptq" ? 1 : 0;
+  // GPTQModel's and AutoRound's settings of single modules.
+  settings.varies = has(work.settings, "dynamic") || has(work.settings, "extra_config");
   work.result.quantization = mlx_settings(group, settings.bits);
   return decode_all(work, settings);
 }
@@ -195,13 +180,24 @@ Status decode_awq(Work& work) {
                  integer_setting(work.settings, "group_size", 128, -1, 1 << 20));
   const std::string version = text_setting(work.settings, "version", "gemm");
   if (bits != 4 || (version != "gemm" && version != "GEMM")) {
-    return Error(Code::kUnsupported, fmt::format("AWQ with {} bits in version {} is not read; read "
-                                                 "are 4 bits in version \"gemm\"",
-                                                 bits, base::quoted(version)))
-        .at("config.json: quantization_config");
+    return unsupported(work, fmt::format("AWQ with {} bits in version {} is not read; read are 4 "
+                                         "bits in version \"gemm\"",
+                                         bits, base::quoted(version)));
   }
   work.result.quantization = mlx_settings(group, 4);
-  return decode_all(work, Settings{4, 0});
+  Settings settings;
+  settings.group = std::max<std::int64_t>(group, 0);
+  return decode_all(work, settings);
+}
+
+Status decode_auto_round(Work& work) {
+  const std::string packing = text_setting(work.settings, "packing_format", "");
+  if (packing.ends_with("auto_gptq")) return decode_gptq(work);
+  if (packing.ends_with("auto_awq")) return decode_awq(work);
+  if (packing.ends_with("llm_compressor")) return decode_compressed_tensors(work);
+  return unsupported(work, fmt::format("the packing {} of AutoRound is not read; read are those of "
+                                       "auto_gptq, auto_awq and llm_compressor",
+                                       base::quoted(packing)));
 }
 
 }  // namespace mlxmill::sources

@@ -8,6 +8,9 @@
 
 namespace mlxmill::sources {
 
+/// Rows and columns that one scale stands for.
+using Block = std::pair<std::int64_t, std::int64_t>;
+
 /// What a method works on.
 struct Work {
   SourceTable& table;
@@ -24,9 +27,15 @@ struct Work {
 /// kInvalidInput outside of [least, most].
 Result<std::int64_t> integer_setting(const base::Value& settings, std::string_view key,
                                      std::int64_t fallback, std::int64_t least, std::int64_t most);
+/// A member that is two sizes, as [128, 128]; none when it is absent or null. Errors: kInvalidInput
+/// for anything else.
+Result<std::optional<Block>> block_setting(const base::Value& settings, std::string_view key);
 /// A member that is a string, else the fallback.
 std::string text_setting(const base::Value& settings, std::string_view key,
                          std::string_view fallback);
+
+/// kUnsupported, with the first tensor that plain checkpoints do not have.
+Error unsupported(const Work& work, std::string_view what);
 
 /// kInvalidInput at the tensor.
 Error unfit(const tensors::TensorView& view, std::string_view expected);
@@ -41,6 +50,9 @@ struct GroupedCodes {
   tensors::TensorView scales;                ///< Float [..., out, in / group].
   std::optional<tensors::TensorView> zeros;  ///< U8, as the scales; absent: 2^(bits - 1).
   int add_to_zeros = 0;
+  std::int64_t group = 0;  ///< Columns of a group, for a last group that is shorter. 0: not told.
+  /// I32 [in], the group of each column where these are no runs.
+  std::optional<tensors::TensorView> index;
 };
 
 /// The codes in 32-bit words, one byte each, along the last axis: in their natural order or
@@ -49,24 +61,36 @@ tensors::TensorView unpacked_codes(const tensors::TensorView& words, int bits,
                                    bool awq_order = false);
 
 /// The weights as an MLX affine view: biases are -zero * scale, rounded once. Groups longer than
-/// MLX's are cut, and their scales repeated. Where MLX has no such group size or bits, the decoded
-/// weights. Errors: kInvalidInput when the parts do not fit each other.
+/// MLX's are cut, and their scales repeated. Where MLX has no such groups or bits, the decoded
+/// weights, `coded_as` the nearest that it has. Errors: kInvalidInput when the parts do not fit
+/// each other.
 Result<tensors::TensorView> affine_view(std::string name, GroupedCodes parts);
 
-/// The same weights as floats; `index` says the group of each column where these are no runs.
-Result<tensors::TensorView> decoded_groups(std::string name, const GroupedCodes& parts,
-                                           std::optional<tensors::TensorView> index);
+/// The parts' index, when it is there and says more than runs of equal length; then it stays in
+/// `parts`. Reads it. Errors: kInvalidInput for another length or a group that is not there.
+Status check_index(const Work& work, GroupedCodes& parts);
+
+/// Counts modules whose codes MLX could not hold, for one warning.
+class DecodedModules {
+ public:
+  void add(const tensors::TensorView& view);
+  void warn(DecodedSource& result) const;
+
+ private:
+  std::size_t n_modules_ = 0;
+  std::size_t n_quantized_ = 0;  ///< Anew.
+  std::size_t n_floats_ = 0;
+};
 
 /// Block scales on 8-bit numbers: `scales` [..., ceil(r / rows), ceil(c / columns)], or fewer, or
 /// one. `block` is the size the settings tell, if they do. Result BF16. Errors: kInvalidInput when
 /// the scales fit no block.
 Result<tensors::TensorView> scaled_view(const tensors::TensorView& numbers,
-                                        tensors::TensorView scales,
-                                        std::optional<std::pair<std::int64_t, std::int64_t>> block);
+                                        tensors::TensorView scales, std::optional<Block> block);
 
 /// FP4 codes, two to a byte (low half first), with E4M3 scales of 16 (times a factor for each
-/// tensor or expert) or E8M0 scales of 32. Packed where MLX can hold them. Errors: kInvalidInput
-/// when the parts do not fit each other.
+/// tensor, each expert or each of equal parts of an expert's rows) or E8M0 scales of 32. Errors:
+/// kInvalidInput when the parts do not fit each other.
 Result<tensors::TensorView> fp4_view(std::string name, tensors::TensorView bytes,
                                      tensors::TensorView scales,
                                      std::optional<tensors::TensorView> factor);
@@ -74,6 +98,12 @@ Result<tensors::TensorView> fp4_view(std::string name, tensors::TensorView bytes
 /// E4M3 numbers with an E8M0 exponent for each 32 of a row, as MLX's mxfp8.
 Result<tensors::TensorView> mxfp8_view(tensors::TensorView numbers, tensors::TensorView exponents);
 
+/// 8-bit floats with what scales they have: mxfp8_view() for an E8M0 exponent (U8 too) for each 32
+/// of a row, else scaled_view(). Errors: those of both.
+Result<tensors::TensorView> float8_view(const tensors::TensorView& numbers,
+                                        tensors::TensorView scales, std::optional<Block> block);
+
+Status decode_auto_round(Work& work);
 Status decode_awq(Work& work);
 Status decode_bitnet(Work& work);
 Status decode_compressed_tensors(Work& work);

@@ -4,12 +4,20 @@
 
 #include "base/quoted.h"
 #include "sources/methods.h"
+#include "tensors/view.h"
 
 namespace mlxmill::sources {
 
 using tensors::TensorView;
 
 namespace {
+
+/// FP8_PB_WO keeps the scales of blocks as [rows, 1, columns, 1].
+Result<TensorView> flat_blocks(const TensorView& scales) {
+  const base::Shape& shape = scales.shape;
+  if (shape.size() != 4 || shape[1] != 1 || shape[3] != 1) return scales;
+  return tensors::reshape(scales, {shape[0], shape[2]});
+}
 
 /// `weight` holds FP4 codes or 8-bit floats; `prefix` is what its scales' names begin with.
 Status decode_one(Work& work, const std::string& weight, const std::string& prefix) {
@@ -29,7 +37,8 @@ Status decode_one(Work& work, const std::string& weight, const std::string& pref
   std::optional<TensorView> factor = work.table.take_if(prefix + "_2");
   if (codes.dtype == DType::kF8E4M3) {
     if (factor) return unfit(*factor, "no second scale beside 8-bit floats");
-    MLXMILL_ASSIGN(TensorView view, scaled_view(codes, std::move(scales), std::nullopt));
+    MLXMILL_ASSIGN(scales, flat_blocks(scales));
+    MLXMILL_ASSIGN(TensorView view, float8_view(codes, std::move(scales), std::nullopt));
     work.table.put(std::move(view));
     return {};
   }
@@ -55,7 +64,7 @@ Status decode_modelopt(Work& work) {
     }
   }
   for (const std::string_view ending :
-       {".input_scale", ".k_scale", ".v_scale", ".k_proj.output_scale", "_input_scale"}) {
+       {".input_scale", ".q_scale", ".k_scale", ".v_scale", ".output_scale", "_input_scale"}) {
     for (const std::string& path : work.table.ending_in(ending))
       work.drop(path + std::string(ending), "a scale of activations");
   }

@@ -91,6 +91,15 @@ Result<std::vector<std::byte>> SourceTable::read(const TensorView& view) const {
       .at(fmt::format("tensor {}", base::quoted(view.name)));
 }
 
+std::vector<const TensorView*> SourceTable::in_order() const {
+  std::vector<const TensorView*> all;
+  all.reserve(views_.size());
+  for (const auto& view : views_) {
+    if (view) all.push_back(&*view);
+  }
+  return all;
+}
+
 std::vector<TensorView> SourceTable::views() && {
   std::vector<TensorView> all;
   all.reserve(views_.size());

@@ -40,6 +40,8 @@ class SourceTable {
   /// those of io::File.
   Result<std::vector<std::byte>> read(const tensors::TensorView& view) const;
 
+  /// What is in the table, in its order.
+  std::vector<const tensors::TensorView*> in_order() const;
   std::vector<tensors::TensorView> views() &&;
 
  private:

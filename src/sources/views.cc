@@ -17,8 +17,6 @@ using tensors::TensorView;
 
 namespace {
 
-using Block = std::pair<std::int64_t, std::int64_t>;
-
 /// What the weights themselves come out as: the scales' own type where it is a 16-bit one.
 DType weight_type(const TensorView& scales) {
   return scales.dtype == DType::kF16 ? DType::kF16 : DType::kBF16;
@@ -38,6 +36,13 @@ std::int64_t mlx_group(std::int64_t group) {
   return 0;
 }
 
+/// Columns of a group, the last one perhaps shorter: as told where that fits, else equal parts.
+std::int64_t run_of(const GroupedCodes& parts, std::int64_t columns) {
+  const std::int64_t groups = parts.scales.shape.back();
+  const bool told = parts.group > 0 && (columns + parts.group - 1) / parts.group == groups;
+  return told ? parts.group : (columns + groups - 1) / groups;
+}
+
 /// Weights along a row. Errors: kInvalidInput when codes, scales and zero points disagree.
 Result<std::int64_t> check_groups(std::string_view name, const GroupedCodes& parts) {
   const base::Shape& codes = parts.codes.shape;
@@ -48,7 +53,8 @@ Result<std::int64_t> check_groups(std::string_view name, const GroupedCodes& par
   const bool zeros_fit = !parts.zeros || parts.zeros->shape == scales;
   if (rows_fit && zeros_fit && codes.back() * 32 % bits == 0) {
     const std::int64_t columns = codes.back() * 32 / bits;
-    if (columns % scales.back() == 0) return columns;
+    const bool even = columns % scales.back() == 0;
+    if (even || parts.index || run_of(parts, columns) == parts.group) return columns;
   }
   return Error(Code::kInvalidInput,
                fmt::format(
@@ -71,10 +77,42 @@ std::optional<Block> block_of(const base::Shape& numbers, const base::Shape& sca
   if (told && fits(*told)) return told;
   if (sr <= 0 || sc <= 0 || sr > r || sc > c) return std::nullopt;
   if (sr == 1 || sc == 1 || !told) {
-    if (r % sr == 0 && c % sc == 0) return Block{r / sr, c / sc};
+    // The usual blocks first: two scales for 192 rows are one for 128 and one for the rest.
     if (fits({128, 128})) return Block{128, 128};
+    if (r % sr == 0 && c % sc == 0) return Block{r / sr, c / sc};
   }
   return std::nullopt;
+}
+
+bool mlx_has(int bits) { return bits >= 2 && bits <= 8 && bits != 7; }
+
+/// The scheme nearest to groups that MLX cannot hold. None: it has none for such rows.
+std::optional<Scheme> nearest_scheme(int bits, std::int64_t group, std::int64_t columns) {
+  for (const int legal : {128, 64, 32}) {
+    const bool fits = legal == 32 || group >= legal;
+    if (fits && columns % legal == 0 && mlx_has(bits)) return Scheme{Mode::kAffine, bits, legal};
+  }
+  return std::nullopt;
+}
+
+/// The weights as floats.
+TensorView decoded_groups(std::string name, GroupedCodes parts, std::int64_t columns) {
+  const std::int64_t run = run_of(parts, columns);
+  base::Shape shape = parts.codes.shape;
+  shape.back() = columns;
+  std::vector<TensorView> inputs = {unpacked_codes(parts.codes, parts.bits), parts.scales};
+  tensors::DecodeGroups op{parts.add_to_zeros, parts.zeros.has_value(), parts.index.has_value(),
+                           run};
+  if (parts.zeros) {
+    inputs.push_back(*std::move(parts.zeros));
+  } else {
+    op.add += 1 << (parts.bits - 1);
+  }
+  if (parts.index) inputs.push_back(*std::move(parts.index));
+  TensorView view = tensors::view_of(
+      std::move(name), Computed{op, weight_type(parts.scales), shape, std::move(inputs)});
+  view.coded_as = nearest_scheme(parts.bits, run, columns);
+  return view;
 }
 
 /// Scales with as many axes as the numbers: [n] beside [n, r, c] is one for each slice, beside [n,
@@ -84,6 +122,27 @@ Result<TensorView> align_axes(const TensorView& scales, const base::Shape& numbe
   if (base::element_count(shape) == 1u) shape.assign(numbers.size(), 1);
   while (shape.size() < numbers.size()) shape.push_back(1);
   return tensors::reshape(scales, shape);
+}
+
+/// The factor of each row [..., rows, 1] of `codes`, from one for all, for each expert, or for each
+/// of an expert's parts [experts, parts].
+Result<TensorView> factor_for_rows(const TensorView& factor, const base::Shape& codes) {
+  const auto n = static_cast<std::int64_t>(base::element_count(factor.shape).value_or(0));
+  const std::size_t axis = codes.size() - 2;
+  const std::int64_t rows = codes[axis];
+  base::Shape shape(codes.size(), 1);
+  if (n != 1) {
+    const bool by_expert = codes.size() == 3 && n > 0 && n % codes[0] == 0 &&
+                           factor.shape[0] == codes[0] && rows % (n / codes[0]) == 0;
+    if (!by_expert) shape.clear();
+    if (by_expert) shape = {codes[0], n / codes[0], 1};
+  }
+  if (shape.empty() || factor.dtype != DType::kF32) return unfit(factor, "one F32 for each tensor");
+  MLXMILL_ASSIGN(TensorView result, tensors::reshape(factor, shape));
+  if (n == 1 && codes.size() == 3) {
+    MLXMILL_ASSIGN(result, tensors::repeat(result, 0, codes[0]));
+  }
+  return tensors::repeat(result, axis, rows / shape[axis]);
 }
 
 /// AutoAWQ's order of the eight codes in a word.
@@ -107,31 +166,13 @@ TensorView unpacked_codes(const TensorView& words, int bits, bool awq_order) {
   return tensors::view_of(words.name, Computed{std::move(operation), DType::kU8, shape, {input}});
 }
 
-Result<TensorView> decoded_groups(std::string name, const GroupedCodes& parts,
-                                  std::optional<TensorView> index) {
-  MLXMILL_ASSIGN(const std::int64_t columns, check_groups(name, parts));
-  base::Shape shape = parts.codes.shape;
-  shape.back() = columns;
-  std::vector<TensorView> inputs = {unpacked_codes(parts.codes, parts.bits), parts.scales};
-  tensors::DecodeGroups op{parts.add_to_zeros, parts.zeros.has_value(), index.has_value()};
-  if (parts.zeros) {
-    inputs.push_back(*parts.zeros);
-  } else {
-    op.add += 1 << (parts.bits - 1);
-  }
-  if (index) inputs.push_back(*std::move(index));
-  return tensors::view_of(std::move(name),
-                          Computed{op, weight_type(parts.scales), shape, std::move(inputs)});
-}
-
 Result<TensorView> affine_view(std::string name, GroupedCodes parts) {
   MLXMILL_ASSIGN(const std::int64_t columns, check_groups(name, parts));
-  const std::int64_t group = columns / parts.scales.shape.back();
+  const std::int64_t group = run_of(parts, columns);
+  const bool even = columns % group == 0 && !parts.index;
   const std::int64_t legal = mlx_group(group);
-  const std::array kBits = {2, 3, 4, 5, 6, 8};
-  if (legal == 0 || std::find(kBits.begin(), kBits.end(), parts.bits) == kBits.end()) {
-    return decoded_groups(std::move(name), parts, std::nullopt);
-  }
+  if (legal == 0 || !even || !mlx_has(parts.bits))
+    return decoded_groups(std::move(name), std::move(parts), columns);
   TensorView codes = parts.codes;
   codes.dtype = DType::kU32;
   TensorView biases;
@@ -207,22 +248,23 @@ Result<TensorView> fp4_view(std::string name, TensorView bytes, TensorView scale
   MLXMILL_ASSIGN(TensorView codes, tensors::bit_cast(bytes, DType::kU32));
   MLXMILL_ASSIGN(TensorView scale_bytes, tensors::bit_cast(scales, DType::kU8));
   const Scheme scheme = nvfp4 ? Scheme{Mode::kNvfp4, 4, 16} : Scheme{Mode::kMxfp4, 4, 32};
-  if (!factor) {
-    return tensors::packed_view(std::move(name),
-                                Packed{scheme, std::move(codes), std::move(scale_bytes), {}},
-                                DType::kBF16);
+  Packed packed{scheme, std::move(codes), std::move(scale_bytes), {}};
+  if (factor) {
+    if (!nvfp4) return unfit(*factor, "no factor beside exponents");
+    MLXMILL_ASSIGN(packed.factor, factor_for_rows(*factor, bytes.shape));
   }
-  const auto n_factors = base::element_count(factor->shape).value_or(0);
-  const bool one_each = n_factors == 1 || (bytes.shape.size() == 3 &&
-                                           n_factors == static_cast<std::uint64_t>(bytes.shape[0]));
-  if (!one_each || factor->dtype != DType::kF32) return unfit(*factor, "one F32 for each tensor");
-  base::Shape shape = bytes.shape;
-  shape.back() *= 2;
-  return tensors::view_of(std::move(name),
-                          Computed{tensors::DecodePacked{scheme, true},
-                                   DType::kBF16,
-                                   std::move(shape),
-                                   {std::move(codes), std::move(scale_bytes), *std::move(factor)}});
+  return tensors::packed_view(std::move(name), std::move(packed), DType::kBF16);
+}
+
+Result<TensorView> float8_view(const TensorView& numbers, TensorView scales,
+                               std::optional<Block> block) {
+  if (scales.dtype == DType::kU8) scales.dtype = DType::kF8E8M0;
+  const bool in_groups = scales.dtype == DType::kF8E8M0 && numbers.dtype == DType::kF8E4M3 &&
+                         numbers.shape.size() >= 2 && same_but_last(numbers.shape, scales.shape) &&
+                         scales.shape.back() > 0 &&
+                         numbers.shape.back() == scales.shape.back() * 32;
+  if (in_groups) return mxfp8_view(numbers, std::move(scales));
+  return scaled_view(numbers, std::move(scales), block);
 }
 
 Result<TensorView> mxfp8_view(TensorView numbers, TensorView exponents) {

@@ -80,16 +80,13 @@ Status evaluate(const tensors::DecodePacked& op, const Inputs& in, std::uint64_t
   }
   Scratch::Lease values = in.scratch.take(n * sizeof(float));
   kernels::dequantize(scheme, packed, DType::kF32, n, values.data());
-  std::uint64_t slice = base::element_count(in.computed.shape).value_or(1);
-  const std::uint64_t n_factors = base::element_count(in.view(2).shape).value_or(1);
-  slice /= n_factors;
-  for (std::uint64_t i = 0; i < n;) {
-    const std::uint64_t run = std::min(n - i, slice - (begin + i) % slice);
-    float factor = 1;
-    MLXMILL_TRY(in.read_f32(2, (begin + i) / slice, 1, &factor));
-    for (std::uint64_t k = i; k < i + run; ++k) values.floats()[k] *= factor;
-    i += run;
-  }
+  const auto columns = static_cast<std::uint64_t>(in.computed.shape.back());
+  const std::uint64_t first = begin / columns;
+  const std::uint64_t rows = n == 0 ? 0 : (begin + n - 1) / columns - first + 1;
+  Scratch::Lease factors = in.scratch.take(rows * sizeof(float));
+  MLXMILL_TRY(in.read_f32(2, first, rows, factors.floats()));
+  for (std::uint64_t i = 0; i < n; ++i)
+    values.floats()[i] *= factors.floats()[(begin + i) / columns - first];
   kernels::from_f32(values.floats(), out, in.computed.dtype, n);
   return {};
 }
@@ -107,8 +104,10 @@ Status evaluate(const tensors::DecodeGroups& op, const Inputs& in, std::uint64_t
     // The plan has checked that every entry is a group.
     MLXMILL_TRY(in.read(in.computed.inputs.size() - 1, 0, columns, index.data()));
   } else {
+    const std::uint64_t run = op.group > 0 ? static_cast<std::uint64_t>(op.group)
+                                           : std::max<std::uint64_t>(columns / groups, 1);
     for (std::uint64_t c = 0; c < columns; ++c) {
-      const auto group = static_cast<std::int32_t>(c * groups / columns);
+      const auto group = static_cast<std::int32_t>(c / run);
       std::memcpy(index.data() + c * sizeof(group), &group, sizeof(group));
     }
   }

@@ -46,6 +46,8 @@ Status evaluate(const tensors::MultiplyConstant& op, const Inputs& in, std::uint
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::MultiplyAlong& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
+Status evaluate(const tensors::MultiplyBy& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
 Status evaluate(const tensors::Normalize& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::DecodePacked& op, const Inputs& in, std::uint64_t begin,
@@ -66,6 +68,10 @@ Status evaluate(const tensors::ShiftBytes& op, const Inputs& in, std::uint64_t b
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::Reciprocal& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
+Status evaluate(const tensors::LogOfNegative& op, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out);
+Status evaluate(const tensors::Constant& op, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out);
 Status evaluate(const tensors::ResidualGate& op, const Inputs& in, std::uint64_t begin,
                 std::uint64_t n, void* out);
 Status evaluate(const tensors::ZeroToBias& op, const Inputs& in, std::uint64_t begin,

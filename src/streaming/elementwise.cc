@@ -1,4 +1,5 @@
 // Operations whose elements depend on the same elements of their input.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/arithmetic.h"
@@ -51,6 +52,24 @@ Status evaluate(const tensors::MultiplyAlong& op, const Inputs& in, std::uint64_
   return {};
 }
 
+Status evaluate(const tensors::MultiplyBy&, const Inputs& in, std::uint64_t begin, std::uint64_t n,
+                void* out) {
+  const std::uint64_t n_factors = in.readers[1].elements();
+  const std::uint64_t slice = in.readers[0].elements() / n_factors;
+  Scratch::Lease values = in.scratch.take(n * sizeof(float));
+  MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
+  for (std::uint64_t i = 0; i < n;) {
+    const std::uint64_t at = begin + i;
+    const std::uint64_t run = std::min(slice - at % slice, n - i);
+    float factor = 0;
+    MLXMILL_TRY(in.read_f32(1, at / slice, 1, &factor));
+    kernels::multiply(values.floats() + i, DType::kF32, factor, run);
+    i += run;
+  }
+  kernels::from_f32(values.floats(), out, in.computed.dtype, n);
+  return {};
+}
+
 namespace {
 
 /// Reads bytes and replaces each.
@@ -85,6 +104,25 @@ Status evaluate(const tensors::Reciprocal&, const Inputs& in, std::uint64_t begi
   Scratch::Lease values = in.scratch.take(n * sizeof(float));
   MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
   for (std::uint64_t i = 0; i < n; ++i) values.floats()[i] = 1 / values.floats()[i];
+  kernels::from_f32(values.floats(), out, in.computed.dtype, n);
+  return {};
+}
+
+Status evaluate(const tensors::LogOfNegative&, const Inputs& in, std::uint64_t begin,
+                std::uint64_t n, void* out) {
+  Scratch::Lease values = in.scratch.take(n * sizeof(float));
+  MLXMILL_TRY(in.read_f32(0, begin, n, values.floats()));
+  for (std::uint64_t i = 0; i < n; ++i) {
+    values.floats()[i] = static_cast<float>(std::log(-static_cast<double>(values.floats()[i])));
+  }
+  kernels::from_f32(values.floats(), out, in.computed.dtype, n);
+  return {};
+}
+
+Status evaluate(const tensors::Constant& op, const Inputs& in, std::uint64_t, std::uint64_t n,
+                void* out) {
+  Scratch::Lease values = in.scratch.take(n * sizeof(float));
+  std::fill_n(values.floats(), n, op.value);
   kernels::from_f32(values.floats(), out, in.computed.dtype, n);
   return {};
 }

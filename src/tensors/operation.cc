@@ -18,6 +18,7 @@ struct Describe {
   std::string operator()(const MultiplyAlong& op) const {
     return fmt::format("multiply along {}: {}", op.axis, fmt::join(op.values, " "));
   }
+  std::string operator()(const MultiplyBy&) const { return "multiply by"; }
   std::string operator()(const Normalize& op) const {
     return fmt::format("normalize {} {}", op.axis, op.epsilon);
   }
@@ -38,12 +39,14 @@ struct Describe {
     return fmt::format("shift {} {}", op.shift, op.mask);
   }
   std::string operator()(const Reciprocal&) const { return "reciprocal"; }
+  std::string operator()(const LogOfNegative&) const { return "log of negative"; }
+  std::string operator()(const Constant& op) const { return fmt::format("constant {}", op.value); }
   std::string operator()(const ResidualGate& op) const {
     return fmt::format("residual gate {} {} {}", op.temperature, op.epsilon, op.stream);
   }
   std::string operator()(const ZeroToBias& op) const { return fmt::format("bias {}", op.add); }
   std::string operator()(const DecodeGroups& op) const {
-    return fmt::format("groups {} {} {}", op.add, op.has_zeros, op.has_index);
+    return fmt::format("groups {} {} {} {}", op.add, op.has_zeros, op.has_index, op.group);
   }
   std::string operator()(const DecodeGgml& op) const {
     return fmt::format("ggml {}", base::ggml_type_info(op.type).name);

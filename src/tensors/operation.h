@@ -34,14 +34,18 @@ struct MultiplyAlong {
   std::vector<float> values;
 };
 
+/// Inputs: x, and factors of a float type: one for all, or one for each slice of the first axis.
+/// The product in float32, rounded once.
+struct MultiplyBy {};
+
 /// x / (norm(x) + epsilon), the Euclidean norm taken along one axis, in float32.
 struct Normalize {
   std::size_t axis = 0;
   double epsilon = 0;
 };
 
-/// Inputs: codes, scales and (affine) biases of an MLX scheme, optionally one F32 factor per slice
-/// of the first axis. The weights they stand for.
+/// Inputs: codes, scales and (affine) biases of an MLX scheme, optionally F32 factors [..., rows,
+/// 1] that the weights are multiplied by. The weights they stand for.
 struct DecodePacked {
   Scheme scheme;
   bool has_global_scale = false;
@@ -94,6 +98,14 @@ struct ShiftBytes {
 /// 1 / x in float32, rounded once.
 struct Reciprocal {};
 
+/// log(-x) in float64, rounded once; NaN where x is not negative. Undoes -exp(x).
+struct LogOfNegative {};
+
+/// No inputs: the same number everywhere.
+struct Constant {
+  float value = 0;
+};
+
 /// What a gate with fixed weights gives the branch, s = sigmoid(x / temperature), or the stream,
 /// sqrt(max(sigmoid(-x / temperature) * (1 + s), epsilon)). In float32.
 struct ResidualGate {
@@ -109,12 +121,13 @@ struct ZeroToBias {
 };
 
 /// Inputs: codes U8 [r, c], scales [r, g], then zero points U8 [r, g] if `has_zeros` and I32 [c] if
-/// `has_index`, which says the group of each column; without it groups are runs of c / g columns.
-/// (code - zero - add) * scale in float32, rounded once.
+/// `has_index`, which says the group of each column; without it groups are runs of `group` columns,
+/// the last one perhaps shorter; 0: of c / g. (code - zero - add) * scale in float32, rounded once.
 struct DecodeGroups {
   int add = 0;
   bool has_zeros = true;
   bool has_index = false;
+  std::int64_t group = 0;
 };
 
 /// Input: bytes [..., row bytes] of ggml blocks. Result: F32 [..., weights].
@@ -130,10 +143,11 @@ struct RepackGgml {
   Part part = Part::kCodes;
 };
 
-using Operation = std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong,
-                               Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream,
-                               PackStream, XorBytes, AddBytes, ShiftBytes, Reciprocal, ResidualGate,
-                               ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
+using Operation =
+    std::variant<Gathered, Cast, AddConstant, MultiplyConstant, MultiplyAlong, MultiplyBy,
+                 Normalize, DecodePacked, ScaleBlocks, UnpackCodes, UnpackStream, PackStream,
+                 XorBytes, AddBytes, ShiftBytes, Reciprocal, LogOfNegative, Constant, ResidualGate,
+                 ZeroToBias, DecodeGroups, DecodeGgml, RepackGgml>;
 
 /// A tensor that is computed when it is read.
 struct Computed {

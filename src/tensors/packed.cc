@@ -1,7 +1,9 @@
 #include "tensors/packed.h"
 
 #include <algorithm>
+#include <variant>
 
+#include "tensors/operation.h"
 #include "tensors/view.h"
 
 namespace mlxmill::tensors {
@@ -10,8 +12,27 @@ namespace {
 /// All views packed in one way.
 bool packed_alike(std::span<const TensorView> views) {
   return std::all_of(views.begin(), views.end(), [&](const TensorView& view) {
-    return view.packed && views[0].packed && view.packed->scheme == views[0].packed->scheme;
+    return view.packed && views[0].packed && view.packed->scheme == views[0].packed->scheme &&
+           view.packed->factor.has_value() == views[0].packed->factor.has_value();
   });
+}
+
+/// Whether rows of one slice of a piece [n, rows, 1] are one and the same number.
+bool same_for_rows(const Piece& piece) {
+  const std::int64_t rows = piece.shape[1];
+  if (rows == 1 || piece.strides[1] == 0) return true;
+  // Rows of a larger run of one number, which was gathered because no window could hold it.
+  if (!piece.computed || !std::holds_alternative<Gathered>(piece.computed->operation)) return false;
+  const TensorView& whole = piece.computed->inputs[0];
+  if (whole.pieces.size() != 1 || piece.strides[1] != 1) return false;
+  const Piece& window = whole.pieces[0];
+  std::int64_t run = 1;
+  for (std::size_t k = window.shape.size(); k-- > 0;) {
+    if (window.shape[k] != 1 && window.strides[k] != 0) break;
+    run *= window.shape[k];
+  }
+  const bool aligned = piece.shape[0] == 1 || piece.strides[0] % run == 0;
+  return aligned && piece.offset / run == (piece.offset + rows - 1) / run;
 }
 
 }  // namespace
@@ -32,8 +53,19 @@ std::shared_ptr<const Packed> follow(const std::shared_ptr<const Packed>& packed
     biases = step(*packed->biases);
     if (!biases) return nullptr;
   }
-  return std::make_shared<const Packed>(
-      Packed{packed->scheme, *std::move(codes), *std::move(scales), std::move(biases)});
+  std::optional<TensorView> factor;
+  if (packed->factor) {
+    factor = step(*packed->factor);
+    if (!factor) return nullptr;
+  }
+  return std::make_shared<const Packed>(Packed{
+      packed->scheme, *std::move(codes), *std::move(scales), std::move(biases), std::move(factor)});
+}
+
+std::optional<TensorView> factor_of_slices(const TensorView& factor) {
+  if (factor.shape.size() != 3 || factor.shape[1] == 0 || factor.shape[2] != 1) return std::nullopt;
+  if (!std::all_of(factor.pieces.begin(), factor.pieces.end(), same_for_rows)) return std::nullopt;
+  return as_optional(reshape(slice(factor, 1, 0, 1), {factor.shape[0]}));
 }
 
 std::shared_ptr<const Packed> follow_columns(const std::shared_ptr<const Packed>& packed,
@@ -44,6 +76,7 @@ std::shared_ptr<const Packed> follow_columns(const std::shared_ptr<const Packed>
   const std::int64_t columns = packed->scales.shape.back() * group;
   return follow(packed, [&](const TensorView& part) {
     const std::int64_t n = part.shape.back();
+    if (n == 1 && columns > group) return std::optional<TensorView>(part);
     return std::optional<TensorView>(
         slice(part, part.shape.size() - 1, begin * n / columns, end * n / columns));
   });
@@ -54,10 +87,12 @@ std::shared_ptr<const Packed> join_packed(std::span<const TensorView> views, con
   std::vector<TensorView> codes;
   std::vector<TensorView> scales;
   std::vector<TensorView> biases;
+  std::vector<TensorView> factors;
   for (const TensorView& view : views) {
     codes.push_back(view.packed->codes);
     scales.push_back(view.packed->scales);
     if (view.packed->biases) biases.push_back(*view.packed->biases);
+    if (view.packed->factor) factors.push_back(*view.packed->factor);
   }
   Packed result{views[0].packed->scheme, {}, {}, {}};
   std::optional<TensorView> all_codes = as_optional(join(codes));
@@ -66,6 +101,10 @@ std::shared_ptr<const Packed> join_packed(std::span<const TensorView> views, con
   if (!biases.empty()) {
     result.biases = as_optional(join(biases));
     if (!result.biases) return nullptr;
+  }
+  if (!factors.empty()) {
+    result.factor = as_optional(join(factors));
+    if (!result.factor) return nullptr;
   }
   result.codes = *std::move(all_codes);
   result.scales = *std::move(all_scales);

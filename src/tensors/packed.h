@@ -22,6 +22,10 @@ std::optional<TensorView> as_optional(Result<TensorView> result);
 /// the decoded weights remain.
 std::shared_ptr<const Packed> follow(const std::shared_ptr<const Packed>& packed, const Step& step);
 
+/// The factor of each slice of the first axis [n], when `factor` [n, rows, 1] is seen to be the
+/// same for all rows of a slice.
+std::optional<TensorView> factor_of_slices(const TensorView& factor);
+
 /// Columns [begin, end) of codes, scales and biases; null where an end falls into a group.
 std::shared_ptr<const Packed> follow_columns(const std::shared_ptr<const Packed>& packed,
                                              std::int64_t begin, std::int64_t end);

@@ -61,6 +61,9 @@ struct Packed {
   TensorView codes;                  ///< U32 [..., rows, in * bits / 32]
   TensorView scales;                 ///< [..., rows, in / group_size], a float type or U8
   std::optional<TensorView> biases;  ///< As scales; affine only.
+  /// F32 [..., rows, 1] that the weights are multiplied by. MLX holds one for each expert of a
+  /// stack (factor_of_slices), nothing finer.
+  std::optional<TensorView> factor = std::nullopt;
 };
 
 }  // namespace mlxmill::tensors

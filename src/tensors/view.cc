@@ -162,8 +162,10 @@ TensorView packed_view(std::string name, Packed packed, DType dtype) {
   shape.back() *= packed.scheme.group_size;
   std::vector<TensorView> inputs = {packed.codes, packed.scales};
   if (packed.biases) inputs.push_back(*packed.biases);
-  TensorView result = view_of(std::move(name), Computed{DecodePacked{packed.scheme}, dtype,
-                                                        std::move(shape), std::move(inputs)});
+  if (packed.factor) inputs.push_back(*packed.factor);
+  const DecodePacked decode{packed.scheme, packed.factor.has_value()};
+  TensorView result =
+      view_of(std::move(name), Computed{decode, dtype, std::move(shape), std::move(inputs)});
   result.packed = std::make_shared<const Packed>(std::move(packed));
   return result;
 }

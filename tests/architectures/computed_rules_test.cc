@@ -5,6 +5,7 @@
 
 #include "architectures/declaration.h"
 #include "support.h"
+#include "tensors/operation.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -15,6 +16,7 @@ using test::apply_error;
 using test::Checkpoint;
 using test::find;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// 4-bit codes of [8, 64] in groups of 32.
 Checkpoint coded() {
@@ -88,6 +90,61 @@ TEST(ResidualGateRule, GivesBothParts) {
   EXPECT_THAT(
       test::parse_error(test::with_identity("[[rules]]\nresidual_gate = \"x\"\nto = \"y\"\n")),
       HasSubstr("residual_gate needs two names in to, and temperature and epsilon"));
+}
+
+TEST(ConstantRule, PutsANumberBesideATensor) {
+  Checkpoint checkpoint;
+  checkpoint.add("l.0.up", {4}).add("l.1.up", {4});
+  const auto config =
+      test::object({{"alpha", Value(base::Array{Value(0.5), Value(2)})}, {"word", Value("x")}});
+  const auto layout =
+      apply("[[rules]]\nconstant = \"l.{i#}.up\"\nto = \"l.{i}.alpha\"\nvalue = \"alpha[i]\"\n",
+            config, checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_NE(find(*layout, "l.0.up"), nullptr);
+  ASSERT_NE(find(*layout, "l.1.alpha"), nullptr);
+  EXPECT_EQ(find(*layout, "l.1.alpha")->dtype, DType::kF32);
+  EXPECT_EQ(find(*layout, "l.1.alpha")->shape, base::Shape{});
+  EXPECT_THAT(tensors::describe(*find(*layout, "l.0.alpha")), HasSubstr("constant 0.5"));
+  EXPECT_THAT(apply_error("[[rules]]\nconstant = \"l.{i#}.up\"\nto = \"l.{i}.alpha\"\n"
+                          "value = \"word\"\n",
+                          config, checkpoint),
+              HasSubstr("\"value\" is a string; expected a finite number"));
+  EXPECT_THAT(test::parse_error(test::with_identity("[[rules]]\nconstant = \"x\"\nto = \"y\"\n")),
+              HasSubstr("constant has no value"));
+}
+
+TEST(LogOfNegativeRule, TakesFloats) {
+  Checkpoint checkpoint;
+  checkpoint.add("a", {4}).add("b", {4}, DType::kI32);
+  const auto layout = apply("[[rules]]\nlog_of_negative = \"a\"\n", test::object({}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_THAT(tensors::describe(*find(*layout, "a")), HasSubstr("log of negative"));
+  EXPECT_THAT(apply_error("[[rules]]\nlog_of_negative = \"b\"\n", test::object({}), checkpoint),
+              HasSubstr("it is I32; expected BF16, F16 or F32"));
+}
+
+TEST(FoldRule, MultipliesAndTakesAway) {
+  const std::string rule = "[[rules]]\nfold = \"{m}.scale\"\nto = \"{m}.weight\"\n";
+  Checkpoint checkpoint;
+  checkpoint.add("a.weight", {3, 4}).add("a.scale", {3}, DType::kF32).add("b.weight", {3, 4});
+  const auto layout = apply(rule, test::object({}), checkpoint);
+  ASSERT_TRUE(layout) << layout.error().message();
+  EXPECT_EQ(find(*layout, "a.scale"), nullptr);
+  EXPECT_THAT(tensors::describe(*find(*layout, "a.weight")), HasSubstr("multiply by"));
+  EXPECT_THAT(tensors::describe(*find(*layout, "b.weight")), Not(HasSubstr("multiply by")));
+  Checkpoint four;
+  four.add("a.weight", {3, 4}).add("a.scale", {4});
+  EXPECT_THAT(apply_error(rule, test::object({}), four),
+              HasSubstr("it is BF16 [3, 4] and has 4 factors; expected one, or one for each"));
+  Checkpoint alone;
+  alone.add("a.scale", {1});
+  EXPECT_THAT(apply_error(rule, test::object({}), alone),
+              HasSubstr("there is no tensor \"a.weight\" to multiply"));
+  Checkpoint whole;
+  whole.add("a.weight", {3, 4}).add("a.scale", {1}, DType::kI32);
+  EXPECT_THAT(apply_error(rule, test::object({}), whole),
+              HasSubstr("it is I32; expected factors of BF16, F16 or F32"));
 }
 
 TEST(AnyFunction, LooksAtEveryTensorBeforeTheRule) {

@@ -43,9 +43,9 @@ TEST(DeclarationParse, ChecksRules) {
     return parse_error(with_identity("[[rules]]\n" + std::string(text)));
   };
   EXPECT_EQ(rule("why = \"x\""),
-            "f.toml:3: a rule without a kind; expected one of add, concat, copy, decode, drop, "
-            "multiply, normalize, refuse, rename, residual_gate, reshape, split, squeeze, stack, "
-            "transpose");
+            "f.toml:3: a rule without a kind; expected one of add, concat, constant, copy, decode, "
+            "drop, fold, log_of_negative, multiply, normalize, refuse, rename, residual_gate, "
+            "reshape, split, squeeze, stack, transpose");
   EXPECT_EQ(rule("drop = \"a\"\nrename = \"b\""),
             "f.toml:3: a rule is both drop and rename; expected one kind");
   EXPECT_EQ(rule("drop = \"a\""), "f.toml:3: drop has no why; expected a reason people can read");

@@ -75,6 +75,18 @@ TEST_F(GgufSplits, OpensSingleFiles) {
             "DIR/absent.gguf: cannot open: No such file or directory");
 }
 
+TEST(GgufFiles, AreKnownByNameOrBeginning) {
+  const TempFolder folder;
+  const auto one = GgufFile().tensor("t", {32}, kQ4_0, 0).with_data(18);
+  EXPECT_TRUE(is_gguf_file(put(folder, "sha256-0123", one.bytes())));
+  EXPECT_TRUE(is_gguf_file(put(folder, "MODEL.GGUF", one.bytes())));
+  EXPECT_TRUE(is_gguf_file(put(folder, "empty.gguf", "")));  // The reader says what is wrong.
+  EXPECT_FALSE(is_gguf_file(put(folder, "other", "GGU")));
+  EXPECT_FALSE(is_gguf_file(put(folder, "text", "GGML and more")));
+  EXPECT_FALSE(is_gguf_file(folder.path()));
+  EXPECT_FALSE(is_gguf_file(folder / "absent"));
+}
+
 TEST_F(GgufSplits, RefusesOtherPartsAndNames) {
   EXPECT_EQ(message(folder_ / "m-00002-of-00003.gguf"),
             "DIR/m-00002-of-00003.gguf: is part 2 of 3; give the first part, whose name ends in "

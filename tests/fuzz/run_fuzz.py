@@ -96,6 +96,36 @@ def pickle_input(path):
         return b"\x00" + archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
 
 
+def template_input(path):
+    """What template_fuzz takes: the template, a zero byte, the messages."""
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [{"type": "text", "text": "yes"}]}]
+    return path.read_bytes() + b"\0" + json.dumps(chat).encode()
+
+
+def tokenizer_inputs():
+    """Small files of each kind of model, with the steps that people use."""
+    steps = {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": {"String": " "}, "content": "_"},
+                                                               {"type": "Prepend", "prepend": "_"}]},
+             "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a+|b"}, "behavior": "Isolated", "invert": False},
+             "decoder": {"type": "ByteFallback"}, "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}}
+    added = [{"id": 9, "content": "<s>", "single_word": False, "lstrip": True, "rstrip": False, "normalized": True, "special": True}]
+    models = [{"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<0x0A>": 3}, "merges": [["a", "b"]], "byte_fallback": True, "unk_token": "a"},
+              {"type": "Unigram", "vocab": [["<unk>", 0.0], ["a", -1.5], ["_a", -2]], "unk_id": 0},
+              {"type": "WordPiece", "vocab": {"[UNK]": 0, "a": 1, "##b": 2}, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+               "max_input_chars_per_word": 100},
+              {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}]
+    for model in models:
+        yield json.dumps({"version": "1.0", "added_tokens": added, **steps, "model": model}).encode()
+        yield json.dumps({"model": model}).encode()
+
+    def field(number, content):
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    pieces = field(1, field(1, b"<unk>") + b"\x18\x02") + field(1, field(1, b"a")) + field(1, field(1, b"ab"))
+    for kind in (1, 2):
+        yield pieces + field(2, bytes([24, kind])) + field(3, b"\x18\x01")
+
+
 SEEDS = {
     "safetensors": ("tests/hostile/*/*.safetensors", header_input),
     "index": ("tests/hostile/*/*.index.json", Path.read_bytes),
@@ -103,6 +133,7 @@ SEEDS = {
     "recipe": ("src/quantize/recipes/*.toml", Path.read_bytes),
     "torch": ("tests/formats/torch/*.pt", Path.read_bytes),
     "pickle": ("tests/formats/torch/*.pt", pickle_input),
+    "template": ("tests/parity/templates/*.jinja", template_input),
     "declaration": ("src/architectures/families/*.toml", Path.read_bytes),
 }
 
@@ -115,6 +146,9 @@ def seeds_of(name):
     if name == "sources":
         yield from ((f"made-{i}", content) for i, content in enumerate(sources_inputs()))
         return
+    if name == "tokenizer":
+        yield from ((f"made-{i}", content) for i, content in enumerate(tokenizer_inputs()))
+        return
     pattern, read = SEEDS[name]
     for path in sorted(ROOT.glob(pattern)):
         if path.is_file() and path.stat().st_size < 1 << 20:
@@ -124,7 +158,7 @@ def seeds_of(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
-    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources"]))
+    parser.add_argument("name", choices=sorted([*SEEDS, "gguf", "sources", "tokenizer"]))
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()

@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
+
 #include "architectures/declaration.h"
 #include "formats/json.h"
 #include "gguf/built_in.h"
@@ -154,7 +157,7 @@ TEST(Import, NamesTheArchitecturesThatItKnows) {
   ASSERT_FALSE(model);
   EXPECT_EQ(model.error().code(), Code::kUnsupported);
   EXPECT_THAT(model.error().message(), HasSubstr("perceptron"));
-  EXPECT_THAT(model.error().message(), HasSubstr("gemma3, glm4"));
+  EXPECT_THAT(model.error().message(), HasSubstr("gemma4, glm4"));
   // The file of what they share is no architecture.
   ModelFile common("common");
   EXPECT_FALSE(common.llama_tensors(5).import());
@@ -304,13 +307,83 @@ TEST(Import, RefusesMoreKeysThanAModelHas) {
   EXPECT_THAT(model.error().message(), HasSubstr("more than 1024 keys"));
 }
 
-TEST(Import, RefusesFactorsOfWholeTensors) {
+TEST(Import, FoldsFactorsOfWholeTensors) {
   ModelFile file = llama();
-  file.tensor("blk.0.attn_q.scale", {1});
+  file.tensor("blk.0.ffn_up.scale", {1});
+  file.tensor("blk.0.ffn_up.input_scale", {1});
   const auto model = file.import();
-  ASSERT_FALSE(model);
-  EXPECT_THAT(model.error().message(), HasSubstr("blk.0.attn_q.scale"));
-  EXPECT_THAT(model.error().message(), HasSubstr("a factor of a whole NVFP4 tensor"));
+  ASSERT_TRUE(model) << model.error().message();
+  const auto* up = find(*model, "model.layers.0.mlp.up_proj.weight");
+  ASSERT_NE(up, nullptr);
+  EXPECT_THAT(tensors::describe(*up), HasSubstr("multiply by"));
+  EXPECT_EQ(find(*model, "blk.0.ffn_up.scale"), nullptr);
+  file.tensor("blk.0.other.scale", {1});
+  const auto lonely = file.import();
+  ASSERT_FALSE(lonely);
+  EXPECT_THAT(lonely.error().message(),
+              HasSubstr("tensor \"blk.0.other.scale\": there is no tensor "
+                        "\"blk.0.other.weight\" to multiply"));
+}
+
+TEST(Rope, FindsFrequenciesThatAreNotTurned) {
+  EXPECT_EQ(turned_frequencies(std::vector<float>{1, 1, 1e30f, 1e30f, 1e30f}), 2);
+  EXPECT_EQ(turned_frequencies(std::vector<float>{1e30f}), 0);
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1}));
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{1, 1e30f, 1}));
+  EXPECT_FALSE(turned_frequencies(std::vector<float>{}));
+}
+
+TEST(Import, NamesFilesThatHoldNoLanguageModel) {
+  const auto message = [](const char* architecture, const char* type) {
+    ModelFile file(architecture);
+    if (type) file.set("general.type", files::kString, files::text(type));
+    file.llama_tensors(5);
+    const auto model = file.import();
+    EXPECT_FALSE(model);
+    return model ? std::string() : model.error().message() + model.error().hint();
+  };
+  EXPECT_THAT(
+      message("clip", nullptr),
+      HasSubstr("the file holds an encoder of images or sound (mmproj), no language model"));
+  EXPECT_THAT(message("llama", "mmproj"), HasSubstr("(mmproj)"));
+  EXPECT_THAT(message("llama", "adapter"), HasSubstr("the file holds a LoRA adapter"));
+  EXPECT_THAT(message("llama", "vocab"), HasSubstr("the file holds a vocabulary"));
+  EXPECT_THAT(message("imatrix", nullptr), HasSubstr("give the file of the language model"));
+}
+
+TEST(Import, KnowsWhatItsArchitecturesBecome) {
+  const auto catalogue = architectures::Catalogue::built_in();
+  std::set<std::string> known;
+  for (const architectures::Declaration& d : catalogue->declarations())
+    known.insert(d.model_types().begin(), d.model_types().end());
+  for (const Importable& model : importable_models()) {
+    EXPECT_FALSE(model.model_types.empty()) << model.architecture;
+    const auto found = std::find_if(model.model_types.begin(), model.model_types.end(),
+                                    [&](const std::string& type) { return known.contains(type); });
+    EXPECT_NE(found, model.model_types.end()) << model.architecture;
+  }
+}
+
+// Counts of layers that no file could hold: an answer at once, from every architecture.
+TEST(Import, SurvivesAbsurdNumbersInEveryArchitecture) {
+  const auto catalogue = architectures::Catalogue::built_in();
+  for (const std::string& architecture : importable_architectures()) {
+    for (const std::uint32_t absurd : {0u, 0x7FFFFFFFu, 0xFFFFFFFFu}) {
+      ModelFile file(architecture);
+      file.llama_tensors(5);
+      file.own("block_count", files::kU32, files::u32(absurd));
+      file.own("attention.head_count", files::kU32, files::u32(absurd));
+      file.own("ssm.time_step_rank", files::kU32, files::u32(absurd));
+      file.own("expert_count", files::kU32, files::u32(absurd));
+      file.own("nextn_predict_layers", files::kU32, files::u32(absurd));
+      const auto model = file.import();
+      if (!model) {
+        EXPECT_FALSE(model.error().message().empty());
+        continue;
+      }
+      EXPECT_FALSE(catalogue->choose(model->config, model->tensors)) << architecture;
+    }
+  }
 }
 
 TEST(Import, RefusesAFileWithoutAnEmbedding) {

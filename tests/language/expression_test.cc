@@ -242,6 +242,37 @@ TEST(Expression, TakesTheSmallestAndTheLargest) {
             "f.toml:7: in \"max(1, text)\": text is a string; expected a number");
 }
 
+TEST(Expression, MakesLists) {
+  EXPECT_EQ(value("max([i * i for i < 4])"), "9");
+  EXPECT_EQ(value("len([0 for i < len(list)])"), "2");
+  EXPECT_EQ(value("len([i for i < -3])"), "0");
+  EXPECT_EQ(value("[list[i] + 1 for i < 2][1]"), "4");
+  EXPECT_EQ(value("max([max([i * 10 + k for k < 3]) for i < 4])"), "32");
+  EXPECT_EQ(value("max([heads for heads < 3]) + heads"), "34");
+  EXPECT_EQ(value("['lm_head.weight' if i == 1 else 'x' for i < 2][1]"), "lm_head.weight");
+  EXPECT_THAT(value("[i for i < 3] + i"), ::testing::HasSubstr("config.json has no \"i\""));
+  EXPECT_EQ(
+      value("[i for i < huge]"),
+      "f.toml:7: in \"[i for i < huge]\": a list of 9223372036854775807 elements is too long");
+  EXPECT_THAT(value("[i for i < 60000]"), ::testing::HasSubstr("it takes too many steps"));
+  EXPECT_THAT(value("[i for i < text]"), ::testing::HasSubstr("text is a string; expected an int"));
+  EXPECT_THAT(value("[i for i]"), ::testing::HasSubstr("at column 9: expected <, got"));
+  EXPECT_THAT(value("[i for 'i' < 3]"), ::testing::HasSubstr("at column 8: expected a name, got"));
+  EXPECT_THAT(value("[i for i < 3, 4]"), ::testing::HasSubstr("at column 13: expected ], got"));
+  EXPECT_THAT(value("[list[2] for i < 3]"), ::testing::HasSubstr("index 2 is outside"));
+}
+
+TEST(Expression, HasTheFunctionsOfDistributions) {
+  EXPECT_EQ(value("sqrt(16)"), "4");
+  EXPECT_EQ(value("normal_cdf(0)"), "0.5");
+  EXPECT_EQ(value("round(normal_cdf(1.6448535919189453), 6)"), "0.95");
+  EXPECT_EQ(value("normal_cdf(-1e999)"), "0");
+  EXPECT_EQ(value("text(12) + '.'"), "12.");
+  EXPECT_THAT(value("sqrt(-1)"), ::testing::HasSubstr("expected a number that is not negative"));
+  EXPECT_THAT(value("normal_cdf('x')"), ::testing::HasSubstr("expected a number"));
+  EXPECT_THAT(value("text(0.5)"), ::testing::HasSubstr("expected an integer"));
+}
+
 TEST(Expression, ChecksArithmetic) {
   EXPECT_EQ(value("heads // zero"), "f.toml:7: in \"heads // zero\": division by zero");
   EXPECT_EQ(value("heads % zero"), "f.toml:7: in \"heads % zero\": division by zero");
@@ -267,7 +298,7 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "f.toml:7: in \"run('x')\" at column 1: expected one of has(tensor), any(pattern), "
             "shape_of(tensor), given(key), len(x), starts_with(text, start), ends_with(text, end), "
             "numbers(text), int(x), round(x, digits), cast(x, dtype), min(x, ...), max(x, ...), "
-            "got \"run('x')\"");
+            "sqrt(x), normal_cdf(x), text(x), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 

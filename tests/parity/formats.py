@@ -132,6 +132,23 @@ def gptq(weight, bits, group, symmetric=True, version=1, index=None):
     return tensors, {"requantized": values.astype(np.float16), "bits": bits, "group": group}
 
 
+def gptq_any_groups(weight, bits, index, kept):
+    """Groups of any length and order; `kept`: the group size that MLX codes them in anew."""
+    groups = int(index.max()) + 1
+    top = (1 << bits) - 1
+    low = np.stack([np.minimum(weight[:, index == g].min(-1), 0) for g in range(groups)], -1)
+    high = np.stack([np.maximum(weight[:, index == g].max(-1), 0) for g in range(groups)], -1)
+    scales = np.maximum((high - low) / top, 1e-4).astype(np.float16)
+    zeros = np.clip(np.round(-low / scales.astype(np.float32)), 1, top).astype(np.int64)
+    wide = scales.astype(np.float32)[:, index]
+    codes = np.clip(np.round(weight / wide) + zeros[:, index], 0, top).astype(np.int64)
+    tensors = {"qweight": tensor(pack_rows(codes, bits).T.view(np.int32), "I32"),
+               "qzeros": tensor(pack_rows((zeros - 1).T, bits).view(np.int32), "I32"),
+               "scales": tensor(scales.T, "F16"), "g_idx": tensor(index.astype(np.int32), "I32")}
+    values = ((codes - zeros[:, index]).astype(np.float32) * wide).astype(np.float16)
+    return tensors, {"requantized": values, "bits": bits, "group": kept}
+
+
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # the code at each place of a word, low bits first
 
 
@@ -158,6 +175,31 @@ def pack_quantized(weight, bits, group, symmetric=True):
     if not symmetric:
         tensors["weight_zero_point"] = tensor(pack_rows(zeros.T, bits).T.view(np.int32), "I32")
     return tensors, affine(codes, scales, zeros, bits)
+
+
+def pack_quantized_mixed(weight, bits, group, index):
+    """With actorder "group": `index` tells the group of each column."""
+    tensors, must_be = gptq(weight, bits, group, index=index)
+    codes = unpack_columns(tensors["qweight"], bits)
+    scales = np.frombuffer(tensors["scales"].data, np.float16).reshape(tensors["scales"].shape)
+    return {"weight_packed": tensor(pack_rows(codes, bits).view(np.int32), "I32"), "weight_scale": tensor(scales.T, "F16"),
+            "weight_shape": tensor(np.array(weight.shape, np.int64), "I64"), "weight_g_idx": tensors["g_idx"]}, must_be
+
+
+def unpack_columns(packed, bits):
+    words = np.ascontiguousarray(np.frombuffer(packed.data, np.uint32).reshape(packed.shape).T)
+    stream = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little").reshape(len(words), -1, bits)
+    return (stream.astype(np.int64) << np.arange(bits)).sum(-1)
+
+
+def mxfp8(weight, names):
+    out, columns = weight.shape
+    grouped = weight.reshape(out, -1, 32)
+    exponents = np.ceil(np.log2(np.maximum(np.abs(grouped).max(-1), 1e-12) / 448)).astype(np.int64)
+    codes = to_e4m3(grouped / 2.0 ** exponents[..., None]).reshape(out, columns)
+    scales = (exponents + 127).astype(np.uint8)
+    return {names[0]: tensor(codes, "F8_E4M3"), names[1]: tensor(scales, "U8")}, {
+        "mode": "mxfp8", "words": codes.view("<u4"), "scales": scales}
 
 
 def int_quantized(weight, symmetric=True):

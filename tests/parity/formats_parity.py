@@ -46,6 +46,20 @@ def fp8_block(rows, columns, suffix="_scale_inv", scale_dtype="F32"):
     return make
 
 
+def fp8_blocks_told():
+    settings = packed_settings("float-quantized", 8, kind="float")
+    settings["config_groups"]["group_0"]["weights"].update(strategy="block", block_structure=[96, 64])
+    return settings
+
+
+def fp8_flat_blocks(weight):
+    """ModelOpt's FP8_PB_WO: scales with axes of 1 between."""
+    tensors, must_be = fp8_block(128, 128, "_scale")(weight)
+    scale = tensors["weight_scale"]
+    tensors["weight_scale"] = Tensor(scale.dtype, (scale.shape[0], 1, scale.shape[1], 1), scale.data)
+    return tensors, must_be
+
+
 def fp8_tensor(shape, suffix, activation=None):
     def make(weight):
         codes, scales, values = formats.fp8(weight, *weight.shape)
@@ -70,11 +84,23 @@ CASES = [
     ("gptq one group for each row", in_groups(4, -1), lambda w: formats.gptq(w, 4, w.shape[1])),
     ("gptq desc_act", in_groups(4, 64, desc_act=True),
      lambda w: formats.gptq(w, 4, 64, False, index=mixed_index(w.shape[1], 64))),
+    ("gptq desc_act, the last group shorter", in_groups(4, 96, desc_act=True),
+     lambda w: formats.gptq_any_groups(w, 4, mixed_index(w.shape[1], 96), 64)),
+    ("gptq, the last group shorter", in_groups(8, 160), lambda w: formats.gptq_any_groups(w, 8, np.arange(w.shape[1]) // 160, 128)),
+    ("auto-round", {"quant_method": "auto-round", "bits": 4, "group_size": 128, "sym": True, "packing_format": "auto_round:auto_gptq"},
+     lambda w: formats.gptq(w, 4, 128)),
     ("awq", {"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm", "zero_point": True},
      lambda w: formats.awq(w, 64)),
     ("compressed-tensors int4 g32", packed_settings("pack-quantized", 4, 32), lambda w: formats.pack_quantized(w, 4, 32)),
     ("compressed-tensors int4 asymmetric", packed_settings("pack-quantized", 4, 128),
      lambda w: formats.pack_quantized(w, 4, 128, False)),
+    ("compressed-tensors actorder group", packed_settings("pack-quantized", 4, 64),
+     lambda w: formats.pack_quantized_mixed(w, 4, 64, mixed_index(w.shape[1], 64))),
+    *((f"compressed-tensors int{bits}", packed_settings("pack-quantized", bits, 64),
+       lambda w, b=bits: formats.pack_quantized(w, b, 64, False)) for bits in (2, 3, 5, 6)),
+    ("compressed-tensors mxfp8", packed_settings("mxfp8-quantized", 8, 32, "float"),
+     lambda w: formats.mxfp8(w, ("weight", "weight_scale"))),
+    ("compressed-tensors float in blocks", fp8_blocks_told(), fp8_block(96, 64, "_scale")),
     ("compressed-tensors int8 by channel", packed_settings("pack-quantized", 8), lambda w: formats.pack_quantized(w, 8, None)),
     ("compressed-tensors int8, not packed", packed_settings("int-quantized", 8), formats.int_quantized),
     ("compressed-tensors int8, zero points", packed_settings("int-quantized", 8), lambda w: formats.int_quantized(w, False)),
@@ -89,6 +115,8 @@ CASES = [
     ("fp8 by tensor", {"quant_method": "fp8"}, fp8_tensor((), "_scale_inv", "activation_scale")),
     ("fp8 by tensor, shape [1]", {"quant_method": "fp8"}, fp8_tensor((1,), "_scale")),
     ("modelopt fp8", {"quant_method": "modelopt", "quant_algo": "FP8"}, fp8_tensor((), "_scale", "input_scale")),
+    ("modelopt fp8 in blocks", {"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"}, fp8_flat_blocks),
+    ("modelopt mxfp8", {"quant_method": "modelopt", "quant_algo": "MXFP8"}, lambda w: formats.mxfp8(w, ("weight", "weight_scale"))),
     ("modelopt nvfp4", {"quant_method": "modelopt", "quant_algo": "NVFP4"},
      lambda w: formats.nvfp4(w, ("weight", "weight_scale", "weight_scale_2"), False)),
     ("modelopt, settings in a file", {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}},

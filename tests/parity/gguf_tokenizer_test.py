@@ -29,6 +29,19 @@ NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 DEEPSEEK3 = [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
              r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
              r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]
+# As the comments of llama.cpp's src/llama-vocab.cpp and the published tokenizers spell them.
+CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+SPELLED = {
+    "bailingmoe2": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+    "seed-coder": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "exaone-moe": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?"
+                  r"|\s*[\r\n]|\s+(?!\S)|\s+",
+    "kimi-k2": "|".join([
+        r"[\p{Han}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+" + CONTRACTIONS + "?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*" + CONTRACTIONS + "?",
+        r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"]),
+}
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>\n{% endfor %}"
 
 
@@ -199,6 +212,10 @@ def pre_case(oracle, shared, temp, pre, corpus):
         expected.pre_tokenizer = pre_tokenizers.Sequence([
             pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[pre]), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    elif pre in SPELLED:
+        expected.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(SPELLED[pre]), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     elif pre == "starcoder":
         expected.pre_tokenizer = digits
     elif pre == "deepseek-v3":  # as llama.cpp's src/llama-vocab.cpp has them
@@ -252,6 +269,23 @@ def unscored_case(oracle, shared, temp, _, corpus):
     plain = [t for t in corpus if not re.search(r"<unk>|<\|(start|end)_story", t)]
     problems, n = compare(ours, original, plain, "original")
     # Nor is it known then that <unk> is decoded with a space before it.
+    return [p for p in problems if "decodes" not in p], n
+
+
+def merges_case(oracle, shared, temp, _, corpus):
+    """Gemma 4's kind: SentencePiece's texts with a list of merges."""
+    folder = shared / "models/TinyStories-656K"
+    tokens, types, merges = of_tokenizer_json(folder)
+    original = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    write(temp / "model.gguf", "gemma", "gemma4", None, tokens, types, scores=[-1000.0] * len(tokens), merges=merges,
+          ids=[("bos", 1), ("eos", 2), ("unk", 0)], flags=[("add_space_prefix", False), ("add_bos_token", True)])
+    ours = run(oracle, temp)
+    original.normalizer = normalizers.Replace(" ", "\u2581")
+    original.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    plain = [t for t in corpus if not re.search(r"<unk>|<\|(start|end)_story", t)]
+    problems, n = compare(ours, original, plain, "original with Gemma's steps")
+    if ours.encode("a")[0] != 1:
+        problems.append("no bos token in front")
     return [p for p in problems if "decodes" not in p], n
 
 
@@ -322,9 +356,11 @@ def big_case(oracle, shared, temp, _, corpus):
 
 CASES = {
     **{name: byte_level_case for name in ("tokenizer-gpt2", "sample-llama", "openai-gpt-790k")},
-    **{pre: pre_case for pre in ("llama-bpe", "qwen2", "qwen35", "tekken", "gpt-4o", "starcoder", "dbrx", "deepseek-v3")},
+    **{pre: pre_case for pre in ("llama-bpe", "qwen2", "qwen35", "tekken", "gpt-4o", "starcoder", "dbrx", "deepseek-v3",
+                                 "exaone4", *SPELLED)},
     **{arch: sentencepiece_case for arch in ("llama", "phi3", "gemma")},
     "unscored": unscored_case,
+    "gemma4": merges_case,
     "added": added_case,
     "big": big_case,
 }

@@ -41,7 +41,7 @@ TEST(CompressedTensors, TheStoredShapeTellsTheBitsOfMixedModels) {
   EXPECT_EQ(decoded(mixed, packed(8, 32))->tensors[0].shape, (base::Shape{8, 32}));
   EXPECT_EQ(decoded(mixed, packed(8, 64))->tensors[0].shape, (base::Shape{8, 64}));
   EXPECT_EQ(refusal(mixed, {packed()[0], packed()[1]}),
-            "kUnsupported tensor 'a.weight_packed': it has 0-bit codes; read are 2, 4 and 8 bits");
+            "kUnsupported tensor 'a.weight_packed': it has 0-bit codes; read are 2 to 8 bits");
 }
 
 TEST(CompressedTensors, RefusesAShapeThatContradicts) {
@@ -90,16 +90,64 @@ TEST(CompressedTensors, RefusesPartsThatDoNotFit) {
               "kInvalidInput tensor 'a.weight_packed': it is I32 " + base::to_string(shape) +
                   "; expected I32 or U8 with 2 axes, beside scales with 2 axes");
   }
-  EXPECT_EQ(refusal(settings(3), {packed()[0], packed()[1]}),
-            "kUnsupported tensor 'a.weight_packed': it has 3-bit codes; read are 2, 4 and 8 bits");
+  EXPECT_EQ(
+      refusal(settings(3), {packed()[0], packed()[1]}),
+      "kInvalidInput tensor 'a.weight': its 3-bit codes [8, 8], scales BF16 [8, 2] do not fit "
+      "each other");
+  EXPECT_EQ(refusal(settings(9), {packed()[0], packed()[1]}),
+            "kUnsupported tensor 'a.weight_packed': it has 9-bit codes; read are 2 to 8 bits");
   EXPECT_EQ(refusal(settings(17), {}),
             "kInvalidInput config.json: quantization_config: num_bits is 17; expected 1 to 16");
   EXPECT_EQ(refusal(settings(4), and_also(packed(), {"a.weight", DType::kBF16, {8, 64}})),
             "kInvalidInput tensor 'a.weight': the same weights are in 'a.weight_packed' too; which "
             "of them counts is not told");
-  EXPECT_EQ(refusal(settings(4), and_also(packed(), {"a.weight_g_idx", DType::kI32, {64}})),
-            "kUnsupported tensor 'a.weight_g_idx': columns in another order than their groups "
-            "(actorder 'group') are not read; convert the original checkpoint");
+}
+
+TEST(CompressedTensors, CodesOfOddBitsAreStreams) {
+  for (const int bits : {3, 5, 6, 7}) {
+    const std::vector<Stored> stored = {
+        {"a.weight_packed", DType::kI32, {8, 2 * bits}},
+        {"a.weight_scale", DType::kBF16, {8, 2}},
+        {"a.weight_zero_point", DType::kI32, {(8 * bits + 31) / 32, 2}}};
+    const auto source = decoded(settings(bits), {stored[0], stored[1]});
+    ASSERT_TRUE(source) << source.error().message();
+    EXPECT_EQ(source->tensors[0].shape, (base::Shape{8, 64}));
+    EXPECT_EQ(source->tensors[0].packed != nullptr, bits != 7) << "MLX has no 7 bits";
+  }
+}
+
+TEST(CompressedTensors, AnIndexThatMixesGroupsDecodes) {
+  std::vector<std::int32_t> index(64, 0);
+  std::fill(index.begin() + 32, index.end(), 1);
+  const auto with = [&](DType type) {
+    return and_also(packed(), {"a.weight_g_idx", type, {64}, bytes_of(index)});
+  };
+  EXPECT_TRUE(decoded(settings(4), with(DType::kI32))->tensors[0].packed);
+  EXPECT_EQ(refusal(settings(4), with(DType::kI64)),
+            "kInvalidInput tensor 'a.weight_g_idx': it is I64 [64]; expected I32");
+  std::swap(index[0], index[63]);
+  const DecodedSource source = *decoded(settings(4), with(DType::kI32));
+  EXPECT_FALSE(source.tensors[0].packed);
+  EXPECT_EQ(source.tensors[0].coded_as, (Scheme{Mode::kAffine, 4, 32}));
+  EXPECT_EQ(source.warnings.size(), 1u);
+  index[0] = 2;
+  EXPECT_EQ(refusal(settings(4), with(DType::kI32)),
+            "kInvalidInput tensor 'a.weight_g_idx': entry 0 is group 2; expected 0 to 1");
+}
+
+TEST(CompressedTensors, FloatsInBlocksAndInGroupsWithExponents) {
+  const std::string blocks =
+      R"({"quant_method": "compressed-tensors", "config_groups":
+          {"g": {"weights": {"num_bits": 8, "block_structure": [96, 64]}}}})";
+  const DecodedSource source = *decoded(blocks, {{"a.weight", DType::kF8E4M3, {192, 64}},
+                                                 {"a.weight_scale", DType::kF32, {2, 1}},
+                                                 {"b.weight", DType::kF8E4M3, {8, 64}},
+                                                 {"b.weight_scale", DType::kU8, {8, 2}}});
+  const auto& op =
+      std::get<tensors::ScaleBlocks>(find(source, "a.weight")->pieces[0].computed->operation);
+  EXPECT_EQ(op.rows, 96);
+  ASSERT_TRUE(find(source, "b.weight")->packed);
+  EXPECT_EQ(find(source, "b.weight")->packed->scheme, (Scheme{Mode::kMxfp8, 8, 32}));
 }
 
 TEST(CompressedTensors, ZeroPointsComeInTwoForms) {
@@ -161,8 +209,13 @@ TEST(CompressedTensors, FloatsThatAreNotPacked) {
   EXPECT_EQ(of(DType::kF8E4M3), "accepted");
   EXPECT_EQ(of(DType::kU8),
             "kInvalidInput tensor 'a.weight': it is U8 [8, 64]; expected I8 or F8_E4M3");
-  EXPECT_EQ(of(DType::kF8E4M3, {{"a.weight_zero_point", DType::kI8, {8, 1}}}),
-            "kInvalidInput tensor 'a.weight': it is F8_E4M3 [8, 64]; expected I8 or F8_E4M3");
+  const std::vector<std::int8_t> zeros(8, 0);
+  EXPECT_EQ(of(DType::kF8E4M3, {{"a.weight_zero_point", DType::kI8, {8, 1}, bytes_of(zeros)}}),
+            "accepted");
+  const std::vector<std::int8_t> ones(8, 1);
+  EXPECT_EQ(of(DType::kF8E4M3, {{"a.weight_zero_point", DType::kI8, {8, 1}, bytes_of(ones)}}),
+            "kInvalidInput tensor 'a.weight_zero_point': it is I8 [8, 1]; expected zeros, as for "
+            "all 8-bit floats");
 }
 
 TEST(CompressedTensors, Fp4) {

@@ -97,9 +97,9 @@ TEST(Gptq, AnIndexInOrderChangesNothingAnotherOneDecodes) {
   EXPECT_FALSE(source.tensors[0].packed);
   EXPECT_EQ(source.tensors[0].coded_as, (Scheme{Mode::kAffine, 4, 32}));
   EXPECT_THAT(source.warnings,
-              ElementsAre("1 of 1 modules keep their columns in another order than their groups "
-                          "(desc_act), which MLX cannot hold: they are dequantized and quantized "
-                          "anew"));
+              ElementsAre("1 of 1 modules keep columns in another order than their groups "
+                          "(desc_act, actorder) or groups of a size that MLX does not have: they "
+                          "are dequantized and quantized anew, which rounds them a second time"));
 }
 
 TEST(Gptq, RefusesABadIndex) {
@@ -220,8 +220,9 @@ TEST(Gptq, RefusesWeightsThatAreThereTwice) {
 
 TEST(Gptq, RefusesSettings) {
   const std::string where = "config.json: quantization_config: ";
+  const std::string original = "convert the original checkpoint";
   EXPECT_EQ(refusal(R"({"quant_method": "gptq", "bits": 5})", {}),
-            "kUnsupported " + where + "GPTQ with 5 bits; read are 2, 3, 4 and 8");
+            "kUnsupported " + where + "GPTQ with 5 bits; read are 2, 3, 4 and 8; " + original);
   EXPECT_EQ(refusal(R"({"quant_method": "gptq", "bits": 0})", {}),
             "kInvalidInput " + where + "bits is 0; expected 2 to 8");
   EXPECT_EQ(refusal(R"({"quant_method": "gptq", "bits": "4"})", {}),
@@ -230,15 +231,67 @@ TEST(Gptq, RefusesSettings) {
             "kInvalidInput " + where + "group_size is -2; expected -1 to 1048576");
   EXPECT_EQ(refusal(R"({"quant_method": "gptq", "checkpoint_format": "marlin"})", {}),
             "kUnsupported " + where +
-                "checkpoint_format 'marlin' is not read; read are 'gptq' and 'gptq_v2'");
+                "checkpoint_format 'marlin' of GPTQ is not read; read are 'gptq' and 'gptq_v2'; " +
+                original);
+  EXPECT_EQ(refusal(R"({"quant_method": "gptq", "is_marlin_format": true})",
+                    {{"a.B", DType::kI32, {4, 32}}}),
+            "kUnsupported " + where +
+                "GPTQ in Marlin's packing is not read; its tensor 'a.B' is I32 [4, 32]; " +
+                original);
   EXPECT_EQ(refusal(R"({"quant_method": "awq", "bits": 8})", {}),
             "kUnsupported " + where +
                 "AWQ with 8 bits in version 'gemm' is not read; read are 4 bits in version "
-                "'gemm'");
-  EXPECT_EQ(refusal(R"({"quant_method": "awq", "version": "gemv_fast"})", {}),
+                "'gemm'; " +
+                original);
+  EXPECT_EQ(refusal(R"({"quant_method": "awq", "version": "gemv_fast"})",
+                    {{"a.qweight", DType::kI32, {16, 8}}}),
             "kUnsupported " + where +
                 "AWQ with 4 bits in version 'gemv_fast' is not read; read are 4 bits in version "
-                "'gemm'");
+                "'gemm'; its tensor 'a.qweight' is I32 [16, 8]; " +
+                original);
+  EXPECT_EQ(refusal(R"({"quant_method": "auto-round", "packing_format": "auto_round"})", {}),
+            "kUnsupported " + where +
+                "the packing 'auto_round' of AutoRound is not read; read are those of auto_gptq, "
+                "auto_awq and llm_compressor; " +
+                original);
+}
+
+TEST(Gptq, AutoRoundWritesTheSameLayouts) {
+  const auto add = [](std::string_view packing, const std::vector<Stored>& stored) {
+    const DecodedSource source =
+        *decoded(R"({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:)" +
+                     std::string(packing) + "\"}",
+                 stored);
+    const auto& biases = source.tensors[0].packed->biases->pieces[0].computed;
+    return std::get<tensors::ZeroToBias>(biases->operation).add;
+  };
+  EXPECT_EQ(add("auto_gptq", gptq()), 1);
+  EXPECT_EQ(add("auto_awq", awq()), 0);
+}
+
+TEST(Gptq, SomeModulesMayHaveOtherBits) {
+  const std::vector<Stored> eight = {{"a.qweight", DType::kI32, {16, 16}},
+                                     {"a.scales", DType::kF16, {2, 16}},
+                                     {"a.qzeros", DType::kI32, {2, 4}}};
+  const DecodedSource source = *decoded(
+      R"({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*a.*": {"bits": 8}}})", eight);
+  ASSERT_TRUE(source.tensors[0].packed);
+  EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 8, 32}));
+  EXPECT_NE(refusal(kGptq, eight), "accepted") << "unless the settings say so, that is damage";
+}
+
+TEST(Gptq, TheLastGroupMayBeShorter) {
+  // 64 columns in groups of 48.
+  const std::string_view settings = R"({"quant_method": "gptq", "bits": 4, "group_size": 48})";
+  for (const auto& stored : {gptq(), with_index([] {
+                               std::vector<std::int32_t> index(64, 0);
+                               std::fill(index.begin() + 48, index.end(), 1);
+                               return index;
+                             }())}) {
+    const DecodedSource source = *decoded(settings, stored);
+    EXPECT_FALSE(source.tensors[0].packed);
+    EXPECT_EQ(source.tensors[0].coded_as, (Scheme{Mode::kAffine, 4, 32}));
+  }
 }
 
 }  // namespace

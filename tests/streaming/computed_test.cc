@@ -197,6 +197,36 @@ TEST_F(ComputedTest, Bytes) {
                      bytes_of(shifted));
 }
 
+TEST_F(ComputedTest, FactorsOfOthersLogarithmsAndConstants) {
+  const std::vector<float> values = some_floats(60);
+  const std::vector<float> factors = {0.1f, -3, 7.77f, 0, 1e3f};
+  for (const DType type : kFloats) {
+    const TensorView view = store_floats(type, {5, 4, 3}, values);
+    const TensorView each = store_floats(DType::kF32, {5}, factors);
+    const TensorView one = store_floats(DType::kF32, {}, {0.3f});
+    std::vector<float> by_each;
+    std::vector<float> by_one;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const float x = round_to(type, values[i]);
+      by_each.push_back(x * factors[i / 12]);
+      by_one.push_back(x * 0.3f);
+    }
+    expect_every_range(computed(tensors::MultiplyBy{}, type, {5, 4, 3}, {view, each}),
+                       rounded(by_each, type));
+    expect_every_range(computed(tensors::MultiplyBy{}, type, {5, 4, 3}, {view, one}),
+                       rounded(by_one, type));
+    expect_every_range(computed(tensors::Constant{0.3f}, type, {7}, {}),
+                       rounded(std::vector<float>(7, 0.3f), type));
+  }
+  const std::vector<float> negative = {-1, -2.5f, -1e-6f, -3e4f};
+  std::vector<float> expected;
+  for (const float x : negative)
+    expected.push_back(static_cast<float>(std::log(-static_cast<double>(x))));
+  expect_every_range(computed(tensors::LogOfNegative{}, DType::kF32, {4},
+                              {store_floats(DType::kF32, {4}, negative)}),
+                     bytes_of(expected));
+}
+
 TEST_F(ComputedTest, ReciprocalsAndBiases) {
   const std::vector<float> values = {1, 3, -0.5f, 7, 0, 1024};
   const std::vector<std::uint8_t> zeros = {0, 1, 8, 15, 255, 7};

@@ -78,8 +78,9 @@ TEST_F(PackedTest, AFactorForEachSlice) {
     std::memcpy(expected.data(), plain.data(), plain.size());
     const std::size_t slice = expected.size() / factors.size();
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] *= factors[i / slice];
-    const TensorView factor =
-        store_floats(DType::kF32, {static_cast<std::int64_t>(factors.size())}, factors);
+    const auto n = static_cast<std::int64_t>(factors.size());
+    const TensorView each = store_floats(DType::kF32, {n, 1, 1}, factors);
+    const TensorView factor = n == 3 ? each : *tensors::repeat(each, 0, 3);
     const TensorView view =
         tensors::view_of("w", Computed{tensors::DecodePacked{scheme, true},
                                        DType::kBF16,

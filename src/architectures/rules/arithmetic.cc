@@ -1,5 +1,5 @@
-// add, multiply, normalize: arithmetic on every element, rounded to the dtype the tensor is stored
-// in.
+// add, multiply, normalize, log_of_negative: arithmetic on every element, rounded to the dtype the
+// tensor is stored in.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -154,6 +154,19 @@ class Normalize final : public Rule {
   double epsilon_;
 };
 
+class LogOfNegative final : public Rule {
+ public:
+  explicit LogOfNegative(RuleHead head) : Rule(std::move(head)) {}
+
+  Status apply(Work& work) const override {
+    return rewrite(work, [](const Match& match, std::vector<TensorView>& out) -> Status {
+      MLXMILL_TRY(check_float(match.view));
+      out.push_back(compute(match.view, tensors::LogOfNegative{}));
+      return {};
+    });
+  }
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Rule>> make_add(RuleReader& reader) {
@@ -173,6 +186,10 @@ Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader) {
   }
   return std::unique_ptr<Rule>(
       std::make_unique<Multiply>(reader.head(), *std::move(by), axis, std::move(sizes)));
+}
+
+Result<std::unique_ptr<Rule>> make_log_of_negative(RuleReader& reader) {
+  return std::unique_ptr<Rule>(std::make_unique<LogOfNegative>(reader.head()));
 }
 
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader) {

@@ -58,7 +58,8 @@ class Decode final : public Rule {
       view = tensors::packed_view(view.name, std::move(packed), dtype);
     }
     TensorView result = tensors::decoded(view);
-    result.coded_as = view.packed->scheme;
+    // Without its factor the scheme holds other numbers.
+    if (!view.packed->factor) result.coded_as = view.packed->scheme;
     return result;
   }
 

@@ -15,9 +15,12 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"add", rules::make_add},
     {"concat", rules::make_concat},
+    {"constant", rules::make_constant},
     {"copy", rules::make_copy},
     {"decode", rules::make_decode},
     {"drop", rules::make_drop},
+    {"fold", rules::make_fold},
+    {"log_of_negative", rules::make_log_of_negative},
     {"multiply", rules::make_multiply},
     {"normalize", rules::make_normalize},
     {"refuse", rules::make_refuse},

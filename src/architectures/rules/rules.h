@@ -12,9 +12,12 @@ using Maker = Result<std::unique_ptr<Rule>> (*)(RuleReader& reader);
 
 Result<std::unique_ptr<Rule>> make_add(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_concat(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_constant(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_copy(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_decode(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_drop(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_fold(RuleReader& reader);
+Result<std::unique_ptr<Rule>> make_log_of_negative(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_multiply(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_normalize(RuleReader& reader);
 Result<std::unique_ptr<Rule>> make_refuse(RuleReader& reader);

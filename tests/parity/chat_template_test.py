@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Rendered chats beside transformers' apply_chat_template, live: templates/ holds templates written for this test that do what
+those of well-known families do, SNIPPETS single features of the language.
+
+    chat_template_test.py ORACLE MODEL
+"""
+import os
+import sys
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+from transformers import AutoTokenizer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from tokenize_support import Oracle
+
+TOOLS = [
+    {"type": "function", "function": {
+        "name": "weather", "description": "The weather \u00e4 <b>now</b> & \"then\"", "parameters": {
+            "type": "object", "required": ["city"], "properties": {
+                "city": {"type": "string", "description": "Which"}, "days": {"type": "integer", "default": 3},
+                "unit": {"type": "string", "enum": ["C", "F"], "default": "C"}, "tags": {"type": "array", "items": {"type": "string"}},
+                "more": {"type": "object", "properties": {"deep": {"type": ["string", "null"]}, "x": {"type": "boolean"}}},
+                "list": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+                "either": {"oneOf": [{"type": "string", "default": "a"}, {"type": "number"}], "default": "s"}}}}},
+    {"type": "function", "function": {"name": "nothing", "description": "None", "parameters": {"type": "object", "properties": {}}}},
+]
+CALL = [{"type": "function", "id": "1", "function": {"name": "weather", "arguments": {
+    "city": "K\u00f6ln \U0001f600", "days": 2, "f": 1.0, "e": 1e-7, "big": 1e22, "n": None, "t": True, "l": [1, [2, "x"]], "o": {}}}}]
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text, **more):
+    return {"role": "assistant", "content": text, **more}
+
+
+SYSTEM = {"role": "system", "content": " You are kind. \n"}
+CHATS = {
+    "one": [user("Hello")],
+    "turns": [user(" Hi there\n"), assistant("  Yes?\n"), user("<b>\u00e9\U0001f600</b> \\n 'q' \"d\""), assistant("ok")],
+    "system": [SYSTEM, user("a"), assistant("b"), user("c")],
+    "two systems": [SYSTEM, user("a"), {"role": "system", "content": "x /no_think"}, assistant("b")],
+    "wrong order": [assistant("b"), assistant("c")],
+    "odd role": [user("a"), {"role": "narrator", "content": "b"}],
+    "thought": [user("a"), assistant("<think>\nhm\n</think>\n\nb"), user("c"), assistant("d", reasoning_content="so\n")],
+    "thinking": [user("a"), assistant("b", thinking="first")],
+    "call": [SYSTEM, user("weather?"), assistant(None, tool_calls=CALL), {"role": "tool", "content": "12 \u00b0C", "name": "weather"}, assistant("12")],
+    "calls": [user("w"), assistant("", tool_calls=CALL), {"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}],
+    "parts": [{"role": "user", "content": [{"type": "text", "text": " What? "}, {"type": "image"}]}],
+    "tool object": [user("w"), assistant("x", tool_calls=CALL), {"role": "tool", "content": {"a": [1, 2.5, None, True]}}],
+    "empty text": [user(""), assistant("")],
+}
+VARIABLES = [None, {"enable_thinking": False, "thinking": True, "builtin_tools": ["browser", "code_interpreter"]},
+             {"documents": [{"doc_id": 3, "text": "D"}], "controls": {"citations": True, "length": "short"}, "tools_in_user_message": False}]
+
+SNIPPETS = {
+    "values": "{{ true }} {{ none }} {{ 1.0 }} {{ 1e30 }} {{ 12345678901234567890 }} {{ [1, 'a', None, True, 2.50, ['x\\n']] }} {{ {'a': 'it\\'s', 'b': [\"q\"]} }}",
+    "undefined": "[{{ nothing }}][{{ nothing is defined }}][{{ nothing or 'x' }}]{% for x in nothing %}{% endfor %}[{{ nothing|length }}]",
+    "attribute of undefined": "{{ nothing.more }}",
+    "missing key": "[{{ messages[0].nokey }}][{{ messages[0]['nokey'] is defined }}]",
+    "slices": "{{ messages[1:]|length }} {{ 'abcdef'[1:-1] }} {{ 'abcdef'[::-1] }} {{ [1,2,3,4][-2:] }} {{ messages[-1].role }}",
+    "methods": "{{ ' a b '.strip() }}|{{ 'a,b,c'.split(',', 1) }}|{{ 'Ab'.upper() ~ 'Ab'.lower() }}|{{ 'a b'.title() }}|{{ 'x'.join(['a','b']) }}|{{ 'abcabc'.replace('b', 'X', 1) }}|{{ 'hello'.find('l') }}|{{ 'a b  c'.split() }}",
+    "more methods": "{{ 'abc'.removeprefix('a').removesuffix('c') }}|{{ 'a.b.c'.rsplit('.', 1) }}|{{ 'aXbX'.count('X') }}|{{ 'abc'.startswith(('x', 'a')) }}|{{ 'a\\nb'.splitlines() }}|{{ 'abc'.capitalize() }}|{{ '12'.isdigit() }}|{{ '{} {}'.format('a', 1) }}",
+    "dict": "{% set d = {'b': 1, 'a': 2} %}{{ d.keys()|list }} {{ d.values()|list }} {{ d.get('z', 'no') }} {% for k, v in d|dictsort %}{{ k }}{% endfor %} {{ d['a'] }} {{ 'b' in d }} {{ dict(x=1) }} {% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}",
+    "filters": "{{ [3,1,2]|sort }} {{ [1,2]|first }}{{ [1,2]|last }} {{ 'a'|default('b') }} {{ ''|default('b', true) }} {{ [1,2,3]|join('-') }} {{ messages|map(attribute='role')|join(',') }} {{ messages|selectattr('role','equalto','user')|list|length }} {{ ' x '|trim }} {{ 'x'|upper }} {{ 3.7|int }} {{ '5'|int + 1 }} {{ [1,2,2]|unique|list }} {{ -3|abs }} {{ 'abc'|list }} {{ [1,2]|sum }} {{ 'a b'|replace(' ', '_') }} {{ 'abc'|reverse }} {{ 'hello world'|title }} {{ [[1,2],[3]]|length }}",
+    "indent": "{{ 'a\\nb\\n\\nc'|indent(2) }}|{{ 'a\\nb'|indent(2, true) }}",
+    "tests": "{{ 'a' is string }} {{ {} is mapping }} {{ [] is iterable }} {{ 'a' is iterable }} {{ 'a' is sequence }} {{ {} is sequence }} {{ 1 is number }} {{ true is boolean }} {{ 1 is integer }} {{ 1.5 is float }} {{ none is none }} {{ 2 is even }} {{ 4 is divisibleby 2 }} {{ true is true }} {{ 1 is sameas 1 }} {{ 'a' in 'abc' }} {{ 1 is in [1] }}",
+    "tojson": "{{ {'a': [1, 2.0, None, true, 'é\"<>&\\n\\u2028'], 'b': {}, 'c': []}|tojson }} {{ {'b':1,'a':[]}|tojson(indent=2) }} {{ {'b':1,'a':2}|tojson(sort_keys=true) }} {{ 'é'|tojson(ensure_ascii=true) }} {{ {'a':1}|tojson(separators=(',', ':')) }} {{ [1e16, 1e15, 0.0001, 1e-5, 123456.789]|tojson }}",
+    "arithmetic": "{{ 7 // 2 }} {{ 7 / 2 }} {{ 4 / 2 }} {{ 2 ** 10 }} {{ -7 % 3 }} {{ 1 + 2 * 3 }} {{ 'a' * 3 }} {{ [1] + [2] }} {{ 1 < 2 <= 2 }} {{ not 1 == 2 }} {{ 5 - -3 }}",
+    "loops": "{% for m in messages %}{{ loop.index }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}{{ loop.cycle('x', 'y') }}{% if loop.previtem is defined %}<{{ loop.previtem.role }}{% endif %}{% if loop.nextitem is defined %}>{{ loop.nextitem.role }}{% endif %}{% else %}none{% endfor %}{% for i in range(10) %}{% if i == 2 %}{% continue %}{% endif %}{% if i > 4 %}{% break %}{% endif %}{{ i }}{% endfor %}{% for i in range(6, 0, -2) if i != 4 %}{{ i }}{% endfor %}",
+    "scopes": "{% set x = 1 %}{% for i in [1,2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}{% set ns = namespace(a=1, b='z') %}{% for i in [1,2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}{{ ns.b }}{% if true %}{% set y = 5 %}{% endif %}{{ y }}{% with z = 3 %}{{ z }}{% endwith %}[{{ z }}]",
+    "macros": "{% macro m(a, b='d', c=none) %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ m(1) }}{{ m(1, c=2) }}{{ m(b=1, a=2)|upper }}{% macro w() %}<{{ caller() }}>{% endmacro %}{% call w() %}in{% endcall %}",
+    "blocks of text": "{% set t %}a {{ 1 + 1 }} b{% endset %}[{{ t }}]{% filter upper %}abc{% endfilter %}{% raw %}{{ no }}{% generation %}{% endraw %}{# {% generation %} #}{{ '{% generation %}' }}",
+    "generation": "{% for m in messages %}{%- generation -%} {{ m.content }} {%- endgeneration -%}{% endfor %}|{% generation %}\nx\n{% endgeneration %}\ny",
+    "white space": "  {% if true %}\n  a\n  {% endif %}\n\n  {{ 'b' }}  \n{%- if true -%}  c  {%- endif %}\n\td\n{%+ if true %}e{% endif %}\n",
+    "conditions": "{{ 'a' if false else 'b' if false else 'c' }}[{{ 'a' if false }}]{% if messages and not tools %}1{% elif tools is none %}2{% else %}3{% endif %}{{ (1, 2)|length }}{{ 'a' if (1, 2)[0] == 1 }}",
+    "unpacking": "{% for a, b in [(1, 2), [3, 4]] %}{{ a }}{{ b }}{% endfor %}{% set a, b = 'x', 'y' %}{{ a }}{{ b }}{% for k, v in {'a': 1}|items %}{{ k }}{{ v }}{% endfor %}",
+    "raise": "{{ raise_exception('No: ' ~ messages[0].role) }}",
+    "string of a value": "{{ [1, 'a']|string }}{{ none|string }}{{ true|string }}{{ 1.5|string }}{{ {'a': none}|string + '!' }}",
+    "dates": "{{ strftime_now('%d %b %Y') }} {{ strftime_now('%A, %B %d, %Y') }} {{ strftime_now('%Y-%m-%d') }}",
+    "special tokens": "{{ bos_token }}{{ eos_token }}[{{ unk_token }}][{{ pad_token }}]",
+    "escapes": "{{ 'tab\\tnl\\nq\\'uA\\u00e9\\\\' }}{{ \"d\\\"q\" }}",
+    "lists": "{{ [1,2,3]|map('string')|join }} {{ ['b','A']|sort }} {{ ['a','b']|reverse|list }} {{ range(3)|list }} {{ [1,2,3,4]|batch(2)|list }} {{ [3,1]|min }}{{ [3,1]|max }} {{ messages|rejectattr('role', 'in', ['user'])|map(attribute='role')|list }} {{ [0,1,'']|select|list }} {{ messages|groupby('role')|length }}",
+    "loop over text": "{% for c in 'a\u00e9' %}[{{ c }}]{% endfor %}",
+}
+
+
+def theirs(tokenizer, chat, template, tools, variables, flags):
+    more = {k: v for k, v in (variables or {}).items() if k != "documents"}
+    documents = (variables or {}).get("documents")
+    return tokenizer.apply_chat_template(chat, chat_template=template, tools=tools, documents=documents, tokenize=False,
+                                         add_generation_prompt=flags == "g", continue_final_message=flags == "c", **more)
+
+
+def compare(oracle, tokenizer, name, template, chat, tools=None, variables=None, flags="g"):
+    try:
+        expected = theirs(tokenizer, chat, template, tools, variables, flags)
+    except Exception as failure:
+        expected = failure
+    # The oracle passes documents as a variable.
+    got = oracle.chat(chat, template, tools, variables, flags)
+    if isinstance(expected, Exception) and isinstance(got, Exception):
+        return []
+    if got == expected:
+        return []
+    return [f"{name}: {got!r}\n        expected {expected!r}"]
+
+
+def main():
+    program, model = sys.argv[1:3]
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    oracle = Oracle(program, model)
+    problems, n, rendered = [], 0, 0
+    for path in sorted((Path(__file__).resolve().parent / "templates").glob("*.jinja")):
+        template = path.read_text(encoding="utf-8")
+        for chat_name, chat in CHATS.items():
+            for tools in (None, TOOLS):
+                for variables in VARIABLES:
+                    for flags in ("g", "", "c"):
+                        name = f"{path.stem}, {chat_name}, tools: {bool(tools)}, {variables}, {flags!r}"
+                        problems += compare(oracle, tokenizer, name, template, chat, tools, variables, flags)
+                        n += 1
+    for name, template in SNIPPETS.items():
+        problems += compare(oracle, tokenizer, name, template, CHATS["turns"])
+        n += 1
+    oracle.close()
+    print(f"{n} chats, {len(problems)} differ")
+    for problem in problems[:24]:
+        print("    " + problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
