@@ -48,7 +48,9 @@ int stderr_width() {
   return size.ws_col;
 }
 
-std::string printable(std::string_view text) {
+namespace {
+
+std::string escaped(std::string_view text, std::string_view spared) {
   std::string result;
   result.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -60,13 +62,21 @@ std::string printable(std::string_view text) {
                             static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if (c1_control) {
       result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[++i]));
-    } else if (byte < 0x20 || byte == 0x7F) {
+    } else if ((byte < 0x20 || byte == 0x7F) && spared.find(text[i]) == std::string_view::npos) {
       result += fmt::format("\\x{:02x}", byte);
     } else {
       result += text[i];
     }
   }
   return result;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) { return escaped(text, ""); }
+
+std::string printable_answer(std::string_view text) {
+  return isatty(STDOUT_FILENO) == 0 ? std::string(text) : escaped(text, "\n\t");
 }
 
 std::string shell_quote(std::string_view text) {

@@ -18,6 +18,10 @@ int stderr_width();
 /// drive the terminal. Other bytes pass unchanged.
 std::string printable(std::string_view text);
 
+/// The same for an answer of a model that goes to stdout: line ends and tabs stay, and where stdout
+/// is no terminal all of it.
+std::string printable_answer(std::string_view text);
+
 /// `text` as one word of a POSIX shell, quoted only where it must be.
 std::string shell_quote(std::string_view text);
 

@@ -1,0 +1,78 @@
+"""Greedy text of mlxmill generate against mlx_lm's for the same folders, token by token.
+
+    generate_parity.py MLXMILL FOLDER...
+
+Each folder runs converted to 16 bits and converted to 4 bits with groups of 32. Where mlx-lm's two likeliest tokens are closer than the
+rounding of its dtype, either is right: the texts may part there, and nowhere else.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from oracle import SKIP, load, mlxmill, mx, quietly
+
+PROMPTS = ["Once upon a time", "Tom and Lily went to the park. They", "  \n\"Hello\", said é 犬 🙂"]
+TOKENS = 60
+
+
+def generated(program, folder, prompt):
+    result = subprocess.run(
+        [program, "generate", folder, "-p", prompt, "-m", str(TOKENS), "--json", "--ignore-chat-template"],
+        capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{folder}: exit status {result.returncode}: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def check(program, folder):
+    """How many tokens agree, and whether all do that must."""
+    model, tokenizer = quietly(lambda: load(str(folder)))
+    agreed = 0
+    for prompt in PROMPTS:
+        ours = generated(program, folder, prompt)
+        ids = tokenizer.encode(prompt)
+        if len(ids) != ours["prompt_tokens"]:
+            sys.exit(f"{folder}: {ours['prompt_tokens']} prompt tokens, mlx-lm {len(ids)}")
+        logits = np.array(model(mx.array([ids + ours["ids"]])).astype(mx.float32))[0, len(ids) - 1:]
+        ended = ours["finish"] == "end of text"
+        chosen = ours["ids"] + ([None] if ended else [])
+        for position, token in enumerate(chosen):
+            row = logits[position]
+            best = int(row.argmax())
+            if token is None:
+                if best not in tokenizer.eos_token_ids:
+                    sys.exit(f"{folder}: ended after {position} tokens, mlx-lm goes on with {best}")
+            elif token != best and row[best] - row[token] > 2 ** -7 * abs(row[best]):
+                sys.exit(f"{folder}: token {position} is {token}, mlx-lm's {best} ({row[best]} against {row[token]})")
+            else:
+                agreed += token == best
+        text = tokenizer.decode(ours["ids"])
+        if text.strip() != ours["text"].strip():
+            sys.exit(f"{folder}: text {ours['text']!r}, mlx-lm's tokenizer {text!r}")
+    return agreed
+
+
+def main():
+    program, folders = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    ran = 0
+    for folder in folders:
+        if not (folder / "config.json").exists():
+            print(f"  skipped: {folder} is not here")
+            continue
+        with tempfile.TemporaryDirectory(prefix="mlxmill-generate-") as work:
+            for name, flags in (("16-bit", ()), ("4-bit", ("--bits", "4", "--group-size", "32"))):
+                out = Path(work) / name
+                result = mlxmill(program, folder, out, flags)
+                if result.returncode:
+                    sys.exit(f"{folder}: exit status {result.returncode}: {result.stderr}")
+                print(f"  {folder.name:24} {name:7} {check(program, out)} tokens equal")
+                ran += 1
+    return 0 if ran else SKIP
+
+
+if __name__ == "__main__":
+    sys.exit(main())
