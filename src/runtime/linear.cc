@@ -7,6 +7,22 @@ namespace {
 
 std::string mode_of(const Linear& layer) { return std::string(mode_name(layer.scheme.mode)); }
 
+/// The gathered product with plain weights. libmlx's CPU backend has it in float32 only.
+mx::array gathered(const mx::array& weight, const mx::array& x, const mx::array& indices,
+                   bool sorted) {
+  const auto product = [&](const mx::array& rows, const mx::array& experts) {
+    return mx::gather_mm(rows, mx::swapaxes(experts, -1, -2), std::nullopt, indices, sorted);
+  };
+  const bool on_cpu = mx::default_device() == mx::Device(mx::Device::cpu);
+  if (!on_cpu || x.dtype() == mx::float32) return product(x, weight);
+  // Few choices: their experts alone are copied. Many: all are widened, one layer at a time.
+  if (indices.size() < static_cast<std::size_t>(weight.shape(0))) {
+    return mx::matmul(x, mx::swapaxes(mx::take(weight, indices, 0), -1, -2));
+  }
+  return mx::astype(product(mx::astype(x, mx::float32), mx::astype(weight, mx::float32)),
+                    x.dtype());
+}
+
 }  // namespace
 
 mx::array apply(const Linear& layer, const mx::array& x) {
@@ -33,7 +49,7 @@ mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::arra
           ? mx::gather_qmm(x, layer.weight, *layer.scales, layer.biases, std::nullopt, indices,
                            /*transpose=*/true, layer.scheme.group_size, layer.scheme.bits,
                            mode_of(layer), std::nullopt, sorted)
-          : mx::gather_mm(x, mx::swapaxes(layer.weight, -1, -2), std::nullopt, indices, sorted);
+          : gathered(layer.weight, x, indices, sorted);
   if (!layer.bias) return y;
   return mx::add(y, mx::expand_dims(mx::take(*layer.bias, indices, 0), -2));
 }

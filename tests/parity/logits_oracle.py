@@ -50,5 +50,11 @@ def _load(folder):
 
 
 def mlx_logits(folder, ids):
+    """None where libmlx's CPU backend cannot run the model for mlx-lm (16-bit experts)."""
     model = _load(folder)
-    return np.array(model(mx.array(ids)[None])[0].astype(mx.float32))
+    try:
+        return np.array(model(mx.array(ids)[None])[0].astype(mx.float32))
+    except (RuntimeError, ValueError) as failure:
+        if "Currently only supports float32" not in str(failure):
+            raise
+        return None

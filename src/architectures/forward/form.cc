@@ -28,13 +28,12 @@ Result<std::optional<base::Value>> Form::evaluate(std::string_view key, std::str
 Result<std::string> Form::path_of(const Node& node) {
   const std::string* text = node.as_string();
   if (!text || text->empty()) return table_.error(node, "expected the path of a module");
-  const bool absolute = text->starts_with('/');
-  std::string result = absolute ? "" : context_.at;
-  std::string_view rest = std::string_view(*text).substr(absolute ? 1 : 0);
+  std::string result;
+  std::string_view rest = *text;
   while (true) {
     const std::size_t open = rest.find('{');
     result += rest.substr(0, open);
-    if (open == std::string_view::npos) return result;
+    if (open == std::string_view::npos) break;
     const std::size_t close = rest.find('}', open);
     if (close == std::string_view::npos) {
       return table_.error(node, fmt::format("{} has a brace without its partner", quoted(*text)));
@@ -53,6 +52,7 @@ Result<std::string> Form::path_of(const Node& node) {
     }
     rest.remove_prefix(close + 1);
   }
+  return result.starts_with('/') ? result.substr(1) : context_.at + result;
 }
 
 Result<std::string> Form::path(std::string_view key) {
