@@ -171,11 +171,10 @@ int run_chat(const CLI::App& app, const ChatArgs& args) {
   const Result<GenerateOptions> options =
       generate_options(args.shared, opened->tokenizer, kDefaultMaxTokens);
   if (!options) return print_error(options.error());
-  Conversation conversation(
-      ChatSession(opened->model, opened->tokenizer, *options,
-                  args.shared.system_prompt.value_or(""),
-                  args.shared.chat_template_config.value_or("")),
-      args.quiet);
+  Conversation conversation(ChatSession(opened->model, opened->tokenizer, *options,
+                                        args.shared.system_prompt.value_or(""),
+                                        args.shared.chat_template_config.value_or("")),
+                            args.quiet);
   LineEditor editor(history_file("chat_history"));
   if (editor.is_terminal() && !args.quiet) tell("/help lists the commands, Ctrl-D leaves\n");
   while (true) {

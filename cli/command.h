@@ -27,6 +27,8 @@ Command add_download_command(CLI::App& root);
 Command add_upload_command(CLI::App& root);
 Command add_login_command(CLI::App& root);
 Command add_inspect_command(CLI::App& root);
+Command add_generate_command(CLI::App& root);
+Command add_chat_command(CLI::App& root);
 Command add_verify_command(CLI::App& root);
 Command add_eval_command(CLI::App& root);
 Command add_recipe_command(CLI::App& root);

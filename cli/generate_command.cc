@@ -96,10 +96,10 @@ std::string statistics(const Generated& generated) {
   summary.add("prompt", prompt_text);
   // The first token came with the prompt.
   const std::size_t timed = generated.ids.empty() ? 0 : generated.ids.size() - 1;
-  summary.add("generation",
-              fmt::format("{}, {}, ended by {}", plural(generated.ids.size(), "token"),
-                          rate(timed, generated.generation_seconds),
-                          finish_name(generated.finish)));
+  summary.add(
+      "generation",
+      fmt::format("{}, {}, ended by {}", plural(generated.ids.size(), "token"),
+                  rate(timed, generated.generation_seconds), finish_name(generated.finish)));
   summary.add("peak memory", format_bytes(generated.peak_memory));
   return summary.text();
 }
@@ -115,7 +115,7 @@ Json result_json(const Generated& generated) {
           {"peak_memory", generated.peak_memory}};
 }
 
-Result<Generated> generate_text(const CLI::App& app, const GenerateArgs& args,
+Result<Generated> answer_prompt(const CLI::App& app, const GenerateArgs& args,
                                 ProgressLine& progress) {
   Callbacks callbacks;
   callbacks.progress = [&](const Progress& now) { progress.update(now); };
@@ -134,8 +134,8 @@ Result<Generated> generate_text(const CLI::App& app, const GenerateArgs& args,
     }
     return !interrupted();
   };
-  MLXMILL_ASSIGN(Generated generated, generate(opened.model, opened.tokenizer, cache, prompt,
-                                               options, on_text));
+  MLXMILL_ASSIGN(Generated generated,
+                 generate_text(opened.model, opened.tokenizer, cache, prompt, options, on_text));
   if (args.prompt_cache) {
     std::vector<std::int32_t> ids(prompt.begin(), prompt.end());
     ids.insert(ids.end(), generated.ids.begin(), generated.ids.end());
@@ -151,7 +151,7 @@ int run_generate(const CLI::App& app, const GenerateArgs& args) {
   const bool quiet = args.quiet || !verbose;
   ProgressLine progress(progress_style(quiet));
   catch_interrupts();
-  const Result<Generated> generated = generate_text(app, args, progress);
+  const Result<Generated> generated = answer_prompt(app, args, progress);
   progress.finish(generated.has_value());
   if (!generated) return print_error(generated.error());
   if (args.json) {
@@ -174,8 +174,7 @@ Command add_generate_command(CLI::App& root) {
   add_text(app, "-p,--prompt", args->prompt, "TEXT",
            "what the model answers or goes on with; - reads it from standard input")
       ->group(group);
-  add_text(app, "--prefill-response", args->prefill_response, "TEXT",
-           "how the answer begins")
+  add_text(app, "--prefill-response", args->prefill_response, "TEXT", "how the answer begins")
       ->group(group);
   add_switch(app, "--ignore-chat-template", args->ignore_chat_template,
              "go on with the prompt as it is, also where the model has a chat template")

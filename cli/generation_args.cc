@@ -159,8 +159,7 @@ Result<GenerateOptions> generate_options(const GenerationArgs& args, const Token
   penalties.repetition_context = args.repetition_context.value_or(penalties.repetition_context);
   penalties.presence_context = args.presence_context.value_or(penalties.presence_context);
   penalties.frequency_context = args.frequency_context.value_or(penalties.frequency_context);
-  sampling.seed =
-      args.seed ? static_cast<std::uint64_t>(*args.seed) : std::random_device()();
+  sampling.seed = args.seed ? static_cast<std::uint64_t>(*args.seed) : std::random_device()();
   options.max_tokens = args.max_tokens.value_or(default_max_tokens);
   options.stop = args.stop;
   for (const std::string& text : args.extra_eos_tokens) {

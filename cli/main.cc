@@ -80,6 +80,8 @@ Program::Program() : root_(kDescription, "mlxmill") {
   commands_.push_back(add_download_command(root_));
   commands_.push_back(add_upload_command(root_));
   commands_.push_back(add_login_command(root_));
+  commands_.push_back(add_generate_command(root_));
+  commands_.push_back(add_chat_command(root_));
   commands_.push_back(add_inspect_command(root_));
   commands_.push_back(add_verify_command(root_));
   commands_.push_back(add_eval_command(root_));

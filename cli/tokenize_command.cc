@@ -170,7 +170,8 @@ Command add_tokenize_command(CLI::App& root) {
       app,
       {{"mlxmill tokenize models/sample-llama 'Once upon a time'", "ids and what they stand for"},
        {"mlxmill tokenize models/sample-llama --decode '12 8 3'", "the text of token ids"},
-       {"mlxmill tokenize MODEL --chat '[{\"role\": \"user\", \"content\": \"Hi\"}]'",
+       {"mlxmill tokenize models/sample-llama --chat '[{\"role\": \"user\", \"content\": \"Hi\"}]' "
+        "--template '{{ messages[0].content }}'",
         "the prompt that the model's chat template makes"}},
       [app, args] { return run_tokenize(*app, *args); }};
 }

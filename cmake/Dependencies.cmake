@@ -24,3 +24,10 @@ add_library(mlxmill_tomlplusplus INTERFACE)
 add_library(mlxmill::tomlplusplus ALIAS mlxmill_tomlplusplus)
 target_include_directories(mlxmill_tomlplusplus SYSTEM INTERFACE $<BUILD_INTERFACE:${MLXMILL_TOMLPLUSPLUS_INCLUDE}>)
 target_compile_definitions(mlxmill_tomlplusplus INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+
+# The line editor of `mlxmill chat`; macOS has it in its SDK.
+find_path(MLXMILL_LIBEDIT_INCLUDE histedit.h REQUIRED)
+find_library(MLXMILL_LIBEDIT edit REQUIRED)
+add_library(mlxmill_libedit INTERFACE)
+target_include_directories(mlxmill_libedit SYSTEM INTERFACE ${MLXMILL_LIBEDIT_INCLUDE})
+target_link_libraries(mlxmill_libedit INTERFACE ${MLXMILL_LIBEDIT})

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(libhwy-dev:arm64 libfmt-dev:arm64 libxxhash-dev:arm64 libtomlplusplus-dev:arm64
           nlohmann-json3-dev libcli11-dev)
 # libcurl is linked with two dozen others; the C library and GCC's are the cross compiler's own.
-with_dependencies=(libcurl4-openssl-dev:arm64 libssl-dev:arm64)
+with_dependencies=(libcurl4-openssl-dev:arm64 libssl-dev:arm64 libedit-dev:arm64)
 theirs='^(libc6|libc6-dev|libcrypt1|libgcc-s1|gcc-[0-9]+-base|linux-libc-dev|libc-dev-bin)(:arm64)?$'
 sysroot=$PWD/build/arm64-sysroot
 stamp=$sysroot/complete

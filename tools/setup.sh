@@ -42,7 +42,7 @@ debian_missing() {
   rust_is_new_enough || rust_packages
   local package
   for package in libhwy-dev libfmt-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libxxhash-dev libopenblas-dev \
-    libcurl4-openssl-dev libssl-dev; do
+    libcurl4-openssl-dev libssl-dev libedit-dev; do
     debian_has "$package" || echo "$package"
   done
   # venv without ensurepip is what Debian's python3 has before python3-venv.
@@ -175,7 +175,7 @@ case "$(uname -s)" in
       set_up_debian
     else
       say "no apt-get here: install g++ or clang, CMake, Ninja, Highway, fmt, nlohmann/json, CLI11, toml++, xxHash, OpenBLAS,"
-      say "libcurl, OpenSSL and Rust"
+      say "libcurl, OpenSSL, libedit and Rust"
       say "with their headers through your package manager; going on with what is there"
     fi
     ;;

@@ -40,12 +40,12 @@ std::string_view finish_name(Finish finish);
 
 struct Generated {
   std::string text;
-  std::vector<TokenId> ids;         ///< Of the answer, without the end token.
+  std::vector<TokenId> ids;  ///< Of the answer, without the end token.
   std::size_t prompt_tokens = 0;
-  std::size_t cached_tokens = 0;    ///< Of these, how many the cache held already.
-  double prompt_seconds = 0;        ///< Until the first token was drawn.
-  double generation_seconds = 0;    ///< From then on.
-  std::uint64_t peak_memory = 0;    ///< Peak resident set of the process, bytes; 0 where unknown.
+  std::size_t cached_tokens = 0;  ///< Of these, how many the cache held already.
+  double prompt_seconds = 0;      ///< Until the first token was drawn.
+  double generation_seconds = 0;  ///< From then on.
+  std::uint64_t peak_memory = 0;  ///< Peak resident set of the process, bytes; 0 where unknown.
   Finish finish = Finish::kMaxTokens;
 };
 
@@ -56,9 +56,9 @@ using OnText = std::function<bool(std::string_view text)>;
 /// the cache holds the prompt and all of the answer but perhaps its last token.
 /// Errors: kUsage for bad options, for an empty prompt, and for one that is longer than the context
 /// or not longer than the cache; those of Model::run and TokenStream.
-Result<Generated> generate(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
-                           std::span<const TokenId> prompt, const GenerateOptions& options,
-                           const OnText& on_text = {});
+Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
+                                std::span<const TokenId> prompt, const GenerateOptions& options,
+                                const OnText& on_text = {});
 
 struct ChatMessage {
   std::string role;  ///< "system", "user" or "assistant".

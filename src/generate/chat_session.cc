@@ -29,9 +29,8 @@ Result<std::string> text_of(const base::Value& message, std::string_view key) {
   const base::Value* value = message.find(key);
   const std::string* text = value ? value->as_string() : nullptr;
   if (!text) {
-    return Error(Code::kInvalidInput,
-                 fmt::format("expected messages with the text '{}', got {}", key,
-                             value ? value->type_name() : "none"));
+    return Error(Code::kInvalidInput, fmt::format("expected messages with the text '{}', got {}",
+                                                  key, value ? value->type_name() : "none"));
   }
   return *text;
 }
@@ -94,7 +93,7 @@ Result<Generated> ChatSession::answer(const std::vector<ChatMessage>& messages,
   GenerateOptions options = options_;
   // Every answer draws numbers of its own, or a retry would say the same again.
   options.sampling.seed += answers_++;
-  Result<Generated> result = generate(model_, tokenizer_, cache_, prompt, options, on_text);
+  Result<Generated> result = generate_text(model_, tokenizer_, cache_, prompt, options, on_text);
   // The cache has read the beginning of these, and nothing else, whatever came in between.
   seen_ = prompt;
   if (result) seen_.insert(seen_.end(), result->ids.begin(), result->ids.end());

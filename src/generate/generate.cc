@@ -63,9 +63,8 @@ Status check_prompt(const Model& model, const ModelCache& cache, std::span<const
   }
   const auto length = static_cast<std::int64_t>(prompt.size());
   if (length > model.facts().context) {
-    return Error(Code::kUsage,
-                 fmt::format("the prompt has {} tokens, the context {}", length,
-                             model.facts().context))
+    return Error(Code::kUsage, fmt::format("the prompt has {} tokens, the context {}", length,
+                                           model.facts().context))
         .hint("--context gives the model more room");
   }
   if (length <= cache.length()) {
@@ -83,13 +82,13 @@ std::string_view finish_name(Finish finish) {
   return kNames[static_cast<std::size_t>(finish)];
 }
 
-Result<Generated> generate(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
-                           std::span<const TokenId> prompt, const GenerateOptions& options,
-                           const OnText& on_text) {
+Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
+                                std::span<const TokenId> prompt, const GenerateOptions& options,
+                                const OnText& on_text) {
   MLXMILL_TRY(check_prompt(model, cache, prompt));
-  MLXMILL_ASSIGN(generate::Sampler sampler,
-                 generate::Sampler::create(options.sampling,
-                                           static_cast<int>(model.facts().vocabulary)));
+  MLXMILL_ASSIGN(
+      generate::Sampler sampler,
+      generate::Sampler::create(options.sampling, static_cast<int>(model.facts().vocabulary)));
   std::vector<TokenId> ends = tokenizer.eos();
   ends.insert(ends.end(), options.end_tokens.begin(), options.end_tokens.end());
   Generated result;

@@ -111,16 +111,16 @@ TEST_F(Chat, StopsWhereTheContextEnds) {
   ASSERT_TRUE(prompt);
   GenerateOptions options = options_;
   options.sampling.logit_bias = {{static_cast<int>(tokenizer_->eos().front()), -1e9}};
-  const Result<Generated> all = generate(*model_, *tokenizer_, cache, *prompt, options);
+  const Result<Generated> all = generate_text(*model_, *tokenizer_, cache, *prompt, options);
   ASSERT_TRUE(all) << all.error().message();
   EXPECT_EQ(all->finish, Finish::kContext);
   EXPECT_EQ(prompt->size() + all->ids.size(), 257U);
 
   const std::vector<TokenId> longer(300, 5);
   ModelCache fresh = model_->new_cache();
-  EXPECT_EQ(generate(*model_, *tokenizer_, fresh, longer, options).error().message(),
+  EXPECT_EQ(generate_text(*model_, *tokenizer_, fresh, longer, options).error().message(),
             "the prompt has 300 tokens, the context 256; --context gives the model more room");
-  EXPECT_EQ(generate(*model_, *tokenizer_, fresh, {}, options).error().message(),
+  EXPECT_EQ(generate_text(*model_, *tokenizer_, fresh, {}, options).error().message(),
             "the prompt has no tokens; give the model some text");
 }
 
@@ -128,14 +128,14 @@ TEST_F(Chat, StopStringsEndTheAnswer) {
   ModelCache cache = model_->new_cache();
   const auto prompt = tokenizer_->encode("Once upon a time");
   options_.max_tokens = 40;
-  const Result<Generated> all = generate(*model_, *tokenizer_, cache, *prompt, options_);
+  const Result<Generated> all = generate_text(*model_, *tokenizer_, cache, *prompt, options_);
   ASSERT_TRUE(all);
   const std::string stop = all->text.substr(all->text.size() / 2, 4);
   options_.stop = {stop};
   ModelCache fresh = model_->new_cache();
   std::string shown;
   const Result<Generated> some =
-      generate(*model_, *tokenizer_, fresh, *prompt, options_, [&](std::string_view text) {
+      generate_text(*model_, *tokenizer_, fresh, *prompt, options_, [&](std::string_view text) {
         shown += text;
         return true;
       });

@@ -312,7 +312,7 @@ TEST(Expression, RejectsBadSyntaxWithItsColumn) {
             "without(text, start), found(list, key, value), replaced(list, old, new), "
             "each_equal(list, value), numbers(text), int(x), round(x, digits), cast(x, dtype), "
             "min(x, ...), max(x, ...), "
-            "sqrt(x), normal_cdf(x), text(x), got \"run('x')\"");
+            "sqrt(x), log(x), normal_cdf(x), text(x), got \"run('x')\"");
   EXPECT_EQ(value("and"), "f.toml:7: in \"and\" at column 1: expected a value, got \"and\"");
 }
 

@@ -33,7 +33,7 @@ TEST(Number, ShowsFourDigitsThatMatter) {
   EXPECT_EQ(number(123456.7), "123457");
   EXPECT_EQ(number(0.0000123), "1.23e-05");
   EXPECT_EQ(number(HUGE_VAL), "∞");
-  EXPECT_EQ(with_error({0.012345, 0.00042}), "0.01234 ± 0.00042");
+  EXPECT_EQ(with_error({0.012345, 0.00042}), "0.01235 ± 0.00042");
   EXPECT_EQ(with_error({123.4, 56}), "123 ± 56");
 }
 
@@ -58,7 +58,8 @@ TEST(EvaluationHtml, EveryTextIsEscaped) {
   EXPECT_EQ(page.find("</style>"), page.rfind("</style>"));
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)"));
   EXPECT_THAT(page, HasSubstr("Partial: the run was stopped"));
-  EXPECT_THAT(page, Not(HasSubstr("http")));
+  EXPECT_THAT(page, Not(HasSubstr("http://")));
+  EXPECT_THAT(page, Not(HasSubstr("https://")));
 }
 
 TEST(EvaluationHtml, AnEmptyReportIsStillAPage) {
