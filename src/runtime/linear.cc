@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "runtime/primitives/product.h"
+
 namespace mlxmill::runtime {
 namespace {
 
@@ -26,6 +28,10 @@ mx::array gathered(const mx::array& weight, const mx::array& x, const mx::array&
 }  // namespace
 
 mx::array apply(const Linear& layer, const mx::array& x) {
+  if (multiplies_on_cpu(layer, x, 2)) {
+    const mx::array y = multiply_on_cpu({&layer}, x)[0];
+    return layer.bias ? mx::add(y, *layer.bias) : y;
+  }
   if (layer.scales) {
     mx::array y =
         mx::quantized_matmul(x, layer.weight, *layer.scales, layer.biases, /*transpose=*/true,
@@ -45,7 +51,8 @@ mx::array apply_transposed(const Linear& layer, const mx::array& x) {
 mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,
                          bool sorted) {
   mx::array y =
-      layer.scales
+      multiplies_on_cpu(layer, x, 3) ? gather_on_cpu(layer, x, indices)
+      : layer.scales
           ? mx::gather_qmm(x, layer.weight, *layer.scales, layer.biases, std::nullopt, indices,
                            /*transpose=*/true, layer.scheme.group_size, layer.scheme.bits,
                            mode_of(layer), std::nullopt, sorted)
