@@ -22,6 +22,8 @@ struct Pass {
   const mx::array* ids = nullptr;  ///< Token ids [1, length].
   /// Keys and values by layer, for layers that share them.
   std::map<std::int64_t, KeysValues> shared;
+  std::optional<mx::array> layer_inputs;  ///< [1, length, layers, size], where a block makes them.
+  std::optional<mx::array> streams;       ///< [1, length, streams, hidden], of alternating updates.
   /// Masks [length, keys] by window, chunk and number of keys; empty: every key is seen.
   std::map<std::pair<std::pair<std::int64_t, std::int64_t>, int>, std::optional<mx::array>> masks;
 };
@@ -52,6 +54,12 @@ Result<BlockPointer> make_block(const architectures::LatentAttentionSpec& spec,
                                 const Weights& weights);
 Result<BlockPointer> make_block(const architectures::DeltaNetSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::ShortConvSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::PerLayerInputsSpec& spec,
+                                const Weights& weights);
+Result<BlockPointer> make_block(const architectures::PerLayerGateSpec& spec,
+                                const Weights& weights);
+Result<BlockPointer> make_block(const architectures::LaurelSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::AltUpSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::MlpSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::MoeSpec& spec, const Weights& weights);
 
@@ -63,12 +71,10 @@ std::uint64_t state_bytes(const architectures::DeltaNetSpec& spec, const StateOp
                           std::int64_t tokens);
 std::uint64_t state_bytes(const architectures::ShortConvSpec& spec, const StateOptions& options,
                           std::int64_t tokens);
-inline std::uint64_t state_bytes(const architectures::MlpSpec& /*spec*/,
-                                 const StateOptions& /*options*/, std::int64_t /*tokens*/) {
-  return 0;
-}
-inline std::uint64_t state_bytes(const architectures::MoeSpec& /*spec*/,
-                                 const StateOptions& /*options*/, std::int64_t /*tokens*/) {
+/// Of the kinds without a memory.
+template <typename Spec>
+std::uint64_t state_bytes(const Spec& /*spec*/, const StateOptions& /*options*/,
+                          std::int64_t /*tokens*/) {
   return 0;
 }
 

@@ -18,6 +18,8 @@ class Mlp {
   Linear down_;
   bool up_first_ = false;
   Activation activation_;
+  mx::array sparse(const mx::array& gate) const;
+  std::optional<double> quantile_;  ///< Of the normal distribution, where the gate is sparse.
 };
 
 }  // namespace mlxmill::runtime

@@ -30,6 +30,9 @@ Result<Network> Network::build(const architectures::Forward& forward, const Weig
       step.keep = spec.keep;
       step.keeps_normed = spec.keeps_normed;
       step.parallel = spec.parallel;
+      if (!spec.scaled_by.empty()) {
+        MLXMILL_ASSIGN(step.scaled_by, weights.tensor(spec.scaled_by));
+      }
       steps.push_back(std::move(step));
     }
     network.steps_.push_back(std::move(steps));
@@ -65,6 +68,7 @@ mx::array Network::layers(std::span<const std::int32_t> ids, int offset, States&
       pass.state = states[state++].get();
       const mx::array y = step.post(step.block->run(input, pass));
       x = mx::add(times(step.keeps_normed ? input : x, step.keep), times(y, step.scale));
+      if (step.scaled_by) x = mx::multiply(x, *step.scaled_by);
     }
   }
   return x;

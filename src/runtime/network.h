@@ -39,6 +39,7 @@ class Network {
     double keep = 1;
     bool keeps_normed = false;
     bool parallel = false;
+    std::optional<mx::array> scaled_by;
   };
 
   Network(const architectures::Forward& forward, Linear embedding, Linear head)

@@ -51,9 +51,13 @@ def _load(folder):
 
 def mlx_logits(folder, ids):
     """None where libmlx's CPU backend cannot run the model for mlx-lm (16-bit experts)."""
+    from mlx_lm.models.cache import make_prompt_cache
+
     model = _load(folder)
     try:
-        return np.array(model(mx.array(ids)[None])[0].astype(mx.float32))
+        # Gemma 3n shares keys and values between layers through the cache only.
+        cache = make_prompt_cache(model)
+        return np.array(model(mx.array(ids)[None], cache=cache)[0].astype(mx.float32))
     except (RuntimeError, ValueError) as failure:
         if "Currently only supports float32" not in str(failure):
             raise

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "architectures/forward/parts.h"
 
@@ -56,6 +57,9 @@ struct MlpSpec {
   std::string gate_up;         ///< Instead of gate and up: rows of both.
   bool up_first = false;       ///< ...the rows of up before those of gate.
   Activation activation = Activation::kSilu;
+  /// Of the gate's outputs only what lies above mean + deviation * quantile(sparsity) of their row
+  /// is kept, as its difference from there (Gemma 3n); 0: all.
+  double sparsity = 0;
 };
 
 /// Which experts a token goes to and with what weights.
@@ -72,7 +76,11 @@ struct RouterSpec {
   std::int64_t groups = 1;  ///< Experts are chosen from the best `top_groups` of so many groups,
   std::int64_t top_groups = 1;  ///< each as good as its best `group_members` together.
   std::int64_t group_members = 2;
-  bool float32 = false;  ///< Logits are computed in float32.
+  bool float32 = false;      ///< Logits are computed in float32.
+  NormSpec norm;             ///< Of x, before the logits are computed...
+  std::string input_scale;   ///< ...and a tensor [hidden] that it is multiplied by...
+  double input_factor = 1;   ///< ...and a number.
+  std::string expert_scale;  ///< Tensor [experts]: of the weights.
 };
 
 /// Experts, each a gated MLP, and perhaps a shared one that every token goes to.
@@ -82,9 +90,24 @@ struct MoeSpec {
   double clamp =
       0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
   double alpha = 0;
+  NormSpec experts_pre, experts_post;  ///< Around the experts, x being the router's as it is...
+  NormSpec shared_pre, shared_post;    ///< ...and around the shared one.
   bool scale_input = false;       ///< The weight multiplies the expert's input, not its output.
   std::optional<MlpSpec> shared;  ///< Its output is added...
   std::string shared_gate;        ///< ...times the sigmoid of this linear module.
+};
+
+/// Picks the keys that a token attends to (DeepSeek V3.2, sparse attention): those with the highest
+/// sum over heads of weight * relu(q k^T).
+struct IndexerSpec {
+  std::string q;  ///< A linear module over the normed output of q_a.
+  std::string k;  ///< A linear module over x, [dim, hidden].
+  NormSpec k_norm;
+  std::string weights;  ///< A linear module over x, [heads, hidden].
+  std::int64_t heads = 0;
+  std::int64_t dim = 0;
+  std::int64_t top = 0;  ///< So many keys are seen; all, where there are no more.
+  RopeSpec rope;         ///< Of the first elements.
 };
 
 /// Attention whose keys and values are made from one short vector a token (DeepSeek's MLA).
@@ -105,15 +128,19 @@ struct LatentAttentionSpec {
   double scale = 0;
   RopeSpec rope;
   TemperatureSpec temperature;
+  std::optional<IndexerSpec> indexer;  ///< Needs q_a and q_b.
 };
 
 /// A gated delta rule over a state of [key, value] for every value head (Qwen3-Next).
 struct DeltaNetSpec {
-  std::string qkv, z, b, a;    ///< Linear modules, or
-  std::string qkvz, ba;        ///< two, whose rows are ordered by key heads.
-  std::string conv;            ///< Tensor [channels, kernel, 1] over q, k and v.
-  std::string a_log, dt_bias;  ///< Tensors [value heads].
-  NormSpec norm;               ///< Gated by z.
+  std::string qkv, z, b, a;  ///< Linear modules, or
+  std::string qkvz, ba;      ///< two, whose rows are ordered by key heads, or
+  std::string q, k, v;       ///< these instead of qkv, each with a convolution of its own.
+  std::string conv;          ///< Tensor [channels, kernel, 1] over q, k and v, or
+  std::string q_conv, k_conv, v_conv;  ///< its three parts.
+  double beta_scale = 1;               ///< Of the step size sigmoid(b).
+  std::string a_log, dt_bias;          ///< Tensors [value heads].
+  NormSpec norm;                       ///< Gated by z.
   std::string out;
   std::int64_t key_heads = 0;
   std::int64_t value_heads = 0;
@@ -128,6 +155,54 @@ struct ShortConvSpec {
   std::string conv;     ///< A module of [channels, kernel, 1].
   std::int64_t channels = 0;
   std::int64_t kernel = 0;
+};
+
+/// Makes an input for every layer from the token and its embedding, for the blocks after it:
+/// (embedding[token] * embedding_scale + norm(projection(x) * projection_scale)) * scale.
+/// Passes x on.
+struct PerLayerInputsSpec {
+  std::string embedding;   ///< Rows of `size` for each layer.
+  std::string projection;  ///< A linear module with as many outputs.
+  NormSpec norm;
+  std::int64_t vocabulary = 0;  ///< Rows of the embedding; tokens beyond take the first.
+  std::int64_t layers = 0;
+  std::int64_t size = 0;
+  double embedding_scale = 1;
+  double projection_scale = 1;
+  double scale = 1;
+};
+
+/// projection(activation(gate(x)) * the layer's own input).
+struct PerLayerGateSpec {
+  std::string gate, projection;  ///< Linear modules.
+  Activation activation = Activation::kGeluTanh;
+};
+
+/// x + norm(right(left(x))): a residual of low rank (Gemma 3n).
+struct LaurelSpec {
+  std::string left, right;  ///< Linear modules.
+  NormSpec norm;
+};
+
+/// Alternating updates (Baykal et al. 2023, arXiv 2301.13310): several streams, of which the layers
+/// compute one and predict the others.
+struct AltUpSpec {
+  enum class Does : std::uint8_t {
+    kStart,    ///< Makes streams from x.
+    kPredict,  ///< Mixes them; x becomes the active one.
+    kCorrect,  ///< Corrects them by what the layer made of x.
+    kEnd,      ///< x becomes their mean.
+  };
+  Does does = Does::kStart;
+  std::int64_t streams = 0;
+  std::int64_t active = 0;
+  std::vector<std::string> projections;  ///< Start and end: of all streams but the first.
+  std::string router;                    ///< Predict and correct: a linear module [streams, hidden]
+  NormSpec router_norm;                  ///< after this norm, and
+  std::string coefficients;              ///< one of [streams or their square, streams].
+  std::string output_scale;  ///< Correct: a tensor [hidden] that the active stream is multiplied by
+  std::optional<PerLayerGateSpec> per_layer_gate;  ///< before this
+  NormSpec post;                                   ///< and this, added to the others.
 };
 
 }  // namespace mlxmill::architectures

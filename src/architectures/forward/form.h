@@ -17,7 +17,7 @@ namespace mlxmill::architectures {
 
 /// What all tables of one [forward] share.
 struct FormContext {
-  const Scope& scope;
+  Scope& scope;
   std::string_view file_name;
   std::string at;  ///< Path before every module's, with its dot; empty outside of layers.
   NormSpec norm;   ///< What norms are unless they say otherwise.

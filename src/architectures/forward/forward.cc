@@ -25,6 +25,10 @@ constexpr BlockKind kBlocks[] = {
     {"latent_attention", block<parse_latent_attention>},
     {"delta_net", block<parse_delta_net>},
     {"short_conv", block<parse_short_conv>},
+    {"per_layer_inputs", block<parse_per_layer_inputs>},
+    {"per_layer_gate", block<parse_per_layer_gate>},
+    {"laurel", block<parse_laurel>},
+    {"altup", block<parse_altup>},
     {"mlp", block<parse_mlp>},
     {"moe", block<parse_moe>},
 };
@@ -58,6 +62,7 @@ Status parse_step(const Node& node, const FormContext& context, LayerSpec& layer
   MLXMILL_ASSIGN(step.keep, form.number("keep", 1));
   MLXMILL_ASSIGN(step.keeps_normed, form.condition("keeps_normed", false));
   MLXMILL_ASSIGN(step.parallel, form.condition("parallel", false));
+  MLXMILL_ASSIGN(step.scaled_by, form.path("scaled_by"));
   MLXMILL_TRY(form.finish());
   if (step.parallel && layer.empty()) return form.error("the first step is parallel to nothing");
   if (!block) return {};
@@ -153,6 +158,9 @@ Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_vie
     LayerSpec layer;
     for (const Node& step : *steps->as_array()) MLXMILL_TRY(parse_step(step, context, layer));
     forward.layers.push_back(std::move(layer));
+  }
+  if (const std::string_view problem = missing_beside(forward.layers); !problem.empty()) {
+    return Form(node, context).error(std::string(problem));
   }
   return forward;
 }

@@ -13,7 +13,8 @@
 namespace mlxmill::architectures {
 
 using BlockSpec =
-    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, DeltaNetSpec, ShortConvSpec>;
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, DeltaNetSpec, ShortConvSpec,
+                 PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
 
 /// x = x * keep + scale * post(block(pre(x))).
 struct StepSpec {
@@ -24,6 +25,7 @@ struct StepSpec {
   double keep = 1;
   bool keeps_normed = false;  ///< What is added to is pre(x), not x.
   bool parallel = false;      ///< `pre` reads what the step before read.
+  std::string scaled_by;      ///< A tensor [1] or [hidden] that the sum is multiplied by.
 };
 
 using LayerSpec = std::vector<StepSpec>;

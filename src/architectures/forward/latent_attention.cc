@@ -4,6 +4,24 @@
 #include "architectures/forward/parse.h"
 
 namespace mlxmill::architectures {
+namespace {
+
+Result<IndexerSpec> parse_indexer(Form& form) {
+  IndexerSpec spec;
+  MLXMILL_ASSIGN(spec.q, form.needed_path("q"));
+  MLXMILL_ASSIGN(spec.k, form.needed_path("k"));
+  MLXMILL_ASSIGN(spec.k_norm, form.norm("k_norm"));
+  MLXMILL_ASSIGN(spec.weights, form.needed_path("weights"));
+  MLXMILL_ASSIGN(spec.heads, form.count("heads"));
+  MLXMILL_ASSIGN(spec.dim, form.count("dim"));
+  MLXMILL_ASSIGN(spec.top, form.count("top"));
+  MLXMILL_ASSIGN(spec.rope, form.rope("rope"));
+  MLXMILL_TRY(form.finish());
+  if (spec.rope.dims > spec.dim) return form.error("rope.dims is more than dim");
+  return spec;
+}
+
+}  // namespace
 
 Result<LatentAttentionSpec> parse_latent_attention(Form& form) {
   LatentAttentionSpec spec;
@@ -33,6 +51,13 @@ Result<LatentAttentionSpec> parse_latent_attention(Form& form) {
   MLXMILL_ASSIGN(spec.rope, form.rope("rope"));
   if (spec.rope.dims > spec.rope_dim) return form.error("rope.dims is more than rope_dim");
   MLXMILL_ASSIGN(spec.temperature, form.temperature("temperature"));
+  MLXMILL_ASSIGN(const auto indexer, form.form("indexer"));
+  if (indexer) {
+    Form table = *indexer;
+    MLXMILL_ASSIGN(IndexerSpec parsed, parse_indexer(table));
+    spec.indexer = std::move(parsed);
+    if (spec.q_a.empty()) return form.error("an indexer needs q_a and q_b");
+  }
   return spec;
 }
 

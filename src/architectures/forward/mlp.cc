@@ -11,6 +11,10 @@ Result<MlpSpec> parse_mlp(Form& form) {
   MLXMILL_ASSIGN(spec.down, form.needed_path("down"));
   MLXMILL_ASSIGN(spec.up_first, form.condition("up_first", false));
   MLXMILL_ASSIGN(spec.activation, form.activation("activation", Activation::kSilu));
+  MLXMILL_ASSIGN(spec.sparsity, form.number("sparsity", 0));
+  if (!(spec.sparsity >= 0 && spec.sparsity < 1) || (spec.sparsity > 0 && spec.gate.empty())) {
+    return form.error("sparsity is from 0 to below 1, of an mlp with a gate of its own");
+  }
   if (spec.gate_up.empty() == spec.up.empty()) return form.error("an mlp needs up or gate_up");
   return spec;
 }
@@ -33,6 +37,10 @@ Result<RouterSpec> parse_router(Form& form) {
   MLXMILL_ASSIGN(spec.top_groups, form.integer("top_groups", 1));
   MLXMILL_ASSIGN(spec.group_members, form.integer("group_members", 2));
   MLXMILL_ASSIGN(spec.float32, form.condition("float32", false));
+  MLXMILL_ASSIGN(spec.norm, form.norm("norm"));
+  MLXMILL_ASSIGN(spec.input_scale, form.path("input_scale"));
+  MLXMILL_ASSIGN(spec.input_factor, form.number("input_factor", 1));
+  MLXMILL_ASSIGN(spec.expert_scale, form.path("expert_scale"));
   MLXMILL_TRY(form.finish());
   const bool grouped = spec.groups >= 1 && spec.experts % spec.groups == 0 &&
                        spec.top_groups >= 1 && spec.top_groups <= spec.groups &&
@@ -56,6 +64,8 @@ Result<MoeSpec> parse_moe(Form& form) {
   MLXMILL_ASSIGN(spec.experts, parse_mlp(experts_form));
   MLXMILL_ASSIGN(spec.clamp, experts_form.number("clamp", 0));
   MLXMILL_ASSIGN(spec.alpha, experts_form.number("alpha", 0));
+  MLXMILL_ASSIGN(spec.experts_pre, experts_form.norm("pre"));
+  MLXMILL_ASSIGN(spec.experts_post, experts_form.norm("post"));
   MLXMILL_TRY(experts_form.finish());
   MLXMILL_ASSIGN(spec.scale_input, form.condition("scale_input", false));
   MLXMILL_ASSIGN(const auto shared, form.form("shared"));
@@ -64,6 +74,8 @@ Result<MoeSpec> parse_moe(Form& form) {
     MLXMILL_ASSIGN(MlpSpec mlp, parse_mlp(shared_form));
     spec.shared = std::move(mlp);
     MLXMILL_ASSIGN(spec.shared_gate, shared_form.path("scaled_by"));
+    MLXMILL_ASSIGN(spec.shared_pre, shared_form.norm("pre"));
+    MLXMILL_ASSIGN(spec.shared_post, shared_form.norm("post"));
     MLXMILL_TRY(shared_form.finish());
   }
   return spec;

@@ -10,6 +10,10 @@ Result<AttentionSpec> parse_attention(Form& form);
 Result<LatentAttentionSpec> parse_latent_attention(Form& form);
 Result<DeltaNetSpec> parse_delta_net(Form& form);
 Result<ShortConvSpec> parse_short_conv(Form& form);
+Result<PerLayerInputsSpec> parse_per_layer_inputs(Form& form);
+Result<PerLayerGateSpec> parse_per_layer_gate(Form& form);
+Result<LaurelSpec> parse_laurel(Form& form);
+Result<AltUpSpec> parse_altup(Form& form);
 Result<MlpSpec> parse_mlp(Form& form);
 Result<MoeSpec> parse_moe(Form& form);
 
@@ -18,6 +22,9 @@ struct BlockKind {
   std::string_view key;
   Result<BlockSpec> (*parse)(Form& form);
 };
+
+/// What a block needs of steps before it and does not find, in words; empty when all is there.
+std::string_view missing_beside(const std::vector<LayerSpec>& layers);
 
 /// The whole of [forward]. `n_layers` counts where it does not. Errors: kInvalidInput at
 /// `file:line`; kUnsupported for what config.json asks for and nothing here can do.

@@ -33,13 +33,16 @@ class DeltaNet final : public Block {
       return {};
     };
     MLXMILL_TRY(take(spec_.qkv, qkv_));
+    MLXMILL_TRY(take(spec_.q, q_));
+    MLXMILL_TRY(take(spec_.k, k_));
+    MLXMILL_TRY(take(spec_.v, v_));
     MLXMILL_TRY(take(spec_.z, z_));
     MLXMILL_TRY(take(spec_.b, b_));
     MLXMILL_TRY(take(spec_.a, a_));
     MLXMILL_TRY(take(spec_.qkvz, qkvz_));
     MLXMILL_TRY(take(spec_.ba, ba_));
     MLXMILL_TRY(take(spec_.out, out_));
-    MLXMILL_ASSIGN(conv_, weights.tensor(spec_.conv));
+    MLXMILL_TRY(take_convolution(weights));
     MLXMILL_ASSIGN(a_log_, weights.tensor(spec_.a_log));
     MLXMILL_ASSIGN(dt_bias_, weights.tensor(spec_.dt_bias));
     MLXMILL_ASSIGN(norm_, weights.norm(spec_.norm));
@@ -59,7 +62,8 @@ class DeltaNet final : public Block {
                                      mx::array(1 / std::sqrt(static_cast<float>(spec_.key_dim))));
     const mx::array k = unit(heads(parts[1], spec_.key_heads));
     const mx::array v = mx::astype(heads(parts[2], spec_.value_heads), mx::float32);
-    const mx::array beta = mx::sigmoid(mx::astype(in.b, mx::float32));
+    const mx::array beta = mx::multiply(mx::sigmoid(mx::astype(in.b, mx::float32)),
+                                        mx::array(static_cast<float>(spec_.beta_scale)));
     const auto result =
         mx::fast::gated_delta_update(q, k, v, decay(in.a), beta, state[1], std::nullopt);
     state.set(1, result[1]);
@@ -75,6 +79,19 @@ class DeltaNet final : public Block {
     mx::array qkv, z, b, a;
   };
 
+  /// Three depthwise convolutions beside each other are one.
+  Status take_convolution(const Weights& weights) {
+    if (!spec_.conv.empty()) {
+      MLXMILL_ASSIGN(conv_, weights.tensor(spec_.conv));
+      return {};
+    }
+    MLXMILL_ASSIGN(const mx::array q, weights.tensor(spec_.q_conv));
+    MLXMILL_ASSIGN(const mx::array k, weights.tensor(spec_.k_conv));
+    MLXMILL_ASSIGN(const mx::array v, weights.tensor(spec_.v_conv));
+    conv_ = mx::concatenate({q, k, v}, 0);
+    return {};
+  }
+
   int keys() const { return static_cast<int>(spec_.key_heads * spec_.key_dim); }
 
   static mx::array heads(const mx::array& x, std::int64_t n) {
@@ -82,9 +99,11 @@ class DeltaNet final : public Block {
   }
 
   Projected project(const mx::array& x) const {
-    if (qkv_) {
-      return {apply(*qkv_, x), heads(apply(*z_, x), spec_.value_heads), apply(*b_, x),
-              apply(*a_, x)};
+    if (!qkvz_) {
+      const mx::array qkv =
+          qkv_ ? apply(*qkv_, x)
+               : mx::concatenate({apply(*q_, x), apply(*k_, x), apply(*v_, x)}, -1);
+      return {qkv, heads(apply(*z_, x), spec_.value_heads), apply(*b_, x), apply(*a_, x)};
     }
     const auto dim = static_cast<int>(spec_.key_dim);
     const auto ratio = static_cast<int>(spec_.value_heads / spec_.key_heads);
@@ -113,7 +132,7 @@ class DeltaNet final : public Block {
   }
 
   DeltaNetSpec spec_;
-  std::optional<Linear> qkv_, z_, b_, a_, qkvz_, ba_, out_;
+  std::optional<Linear> q_, k_, v_, qkv_, z_, b_, a_, qkvz_, ba_, out_;
   std::optional<mx::array> conv_, a_log_, dt_bias_;
   Norm norm_;
 };

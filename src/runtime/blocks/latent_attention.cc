@@ -1,6 +1,7 @@
 // Latent attention: only the short vector and the rotated part of the keys are remembered.
 #include "runtime/attend.h"
 #include "runtime/block.h"
+#include "runtime/indexer.h"
 #include "runtime/temperature.h"
 
 namespace mlxmill::runtime {
@@ -30,6 +31,9 @@ class LatentAttention final : public Block {
     MLXMILL_TRY(take(spec_.o, o_));
     MLXMILL_ASSIGN(q_norm_, weights.norm(spec_.q_norm));
     MLXMILL_ASSIGN(kv_norm_, weights.norm(spec_.kv_norm));
+    if (spec_.indexer) {
+      MLXMILL_ASSIGN(indexer_, Indexer::build(*spec_.indexer, weights));
+    }
     return {};
   }
 
@@ -41,12 +45,18 @@ class LatentAttention final : public Block {
   }
 
   mx::array run(const mx::array& x, Pass& pass) const override {
-    const auto [q_nope, q_rope] = queries(x, pass);
+    const mx::array from = q_ ? x : q_norm_(apply(*q_a_, x));
+    const auto [q_nope, q_rope] = queries(from, pass);
     const auto parts = mx::split(apply(*kv_a_, x), mx::Shape{int_of(spec_.rank)}, -1);
     const mx::array latent = mx::expand_dims(kv_norm_(parts[0]), 1);
     const mx::array k_rope = rope_(mx::expand_dims(parts[1], 1), pass.offset);
-    const KeysValues kept = static_cast<KvState*>(pass.state)->append(latent, k_rope);
-    const auto mask = causal_mask(pass.offset, pass.length, kept.length, 0, 0);
+    KeysValues kept = remembered(x, latent, k_rope, pass);
+    auto mask = causal_mask(pass.offset, pass.length, kept.length, 0, 0);
+    if (indexer_) {
+      const auto values = mx::split(kept.values[0], mx::Shape{int_of(spec_.rope_dim)}, -1);
+      kept.values = {values[0]};
+      mask = indexer_->narrowed(mask, x, from, values[1], pass.offset);
+    }
     const mx::array out = embed_q_ && pass.length == 1 ? absorbed(q_nope, q_rope, kept, mask)
                                                        : expanded(q_nope, q_rope, kept, mask);
     return apply(*o_, mx::reshape(swapped(out), {1, pass.length, -1}));
@@ -55,9 +65,17 @@ class LatentAttention final : public Block {
  private:
   static int int_of(std::int64_t n) { return static_cast<int>(n); }
 
-  /// Both parts [1, heads, length, ...].
-  std::pair<mx::array, mx::array> queries(const mx::array& x, const Pass& pass) const {
-    mx::array q = q_ ? apply(*q_, x) : apply(*q_b_, q_norm_(apply(*q_a_, x)));
+  /// The indexer's keys stand behind the rotated ones.
+  KeysValues remembered(const mx::array& x, const mx::array& latent, const mx::array& k_rope,
+                        const Pass& pass) const {
+    auto& state = *static_cast<KvState*>(pass.state);
+    if (!indexer_) return state.append(latent, k_rope);
+    return state.append(latent, mx::concatenate({k_rope, indexer_->keys(x, pass.offset)}, -1));
+  }
+
+  /// Both parts [1, heads, length, ...], from x or what q_a makes of it.
+  std::pair<mx::array, mx::array> queries(const mx::array& from, const Pass& pass) const {
+    mx::array q = apply(q_ ? *q_ : *q_b_, from);
     q = swapped(mx::reshape(q, {1, pass.length, int_of(spec_.heads), -1}));
     const auto parts = mx::split(q, mx::Shape{int_of(spec_.nope_dim)}, -1);
     const mx::array rotated = rope_(parts[1], pass.offset);
@@ -100,6 +118,7 @@ class LatentAttention final : public Block {
   Rope rope_;
   std::optional<Linear> q_, q_a_, q_b_, kv_a_, embed_q_, unembed_, kv_b_, o_;
   Norm q_norm_, kv_norm_;
+  std::optional<Indexer> indexer_;
 };
 
 }  // namespace
@@ -108,7 +127,8 @@ std::uint64_t state_bytes(const LatentAttentionSpec& spec, const StateOptions& o
                           std::int64_t tokens) {
   StateOptions plain = options;
   plain.kv_bits.reset();
-  return KvState::bytes(plain, 0, tokens, 1, spec.rank, spec.rope_dim);
+  return KvState::bytes(plain, 0, tokens, 1, spec.rank,
+                        spec.rope_dim + (spec.indexer ? spec.indexer->dim : 0));
 }
 
 Result<BlockPointer> make_block(const LatentAttentionSpec& spec, const Weights& weights) {

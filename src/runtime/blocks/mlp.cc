@@ -1,13 +1,31 @@
 #include "runtime/mlp.h"
 
+#include <cmath>
+#include <numbers>
+
 #include "runtime/block.h"
 
 namespace mlxmill::runtime {
+namespace {
+
+/// The x below which a part p of the normal distribution lies, by bisection.
+double normal_quantile(double p) {
+  double low = -10;
+  double high = 10;
+  for (int i = 0; i < 100; ++i) {
+    const double middle = (low + high) / 2;
+    (std::erfc(-middle / std::numbers::sqrt2) / 2 < p ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace
 
 Result<Mlp> Mlp::build(const architectures::MlpSpec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Linear down, weights.linear(spec.down));
   Mlp mlp(std::move(down), spec.activation);
   mlp.up_first_ = spec.up_first;
+  if (spec.sparsity > 0) mlp.quantile_ = normal_quantile(spec.sparsity);
   if (!spec.gate_up.empty()) {
     MLXMILL_ASSIGN(mlp.gate_up_, weights.linear(spec.gate_up));
   } else {
@@ -19,13 +37,24 @@ Result<Mlp> Mlp::build(const architectures::MlpSpec& spec, const Weights& weight
   return mlp;
 }
 
+/// What lies above a quantile of each row, were it normally distributed, as its distance from
+/// there.
+mx::array Mlp::sparse(const mx::array& gate) const {
+  if (!quantile_) return gate;
+  const mx::array deviation = mx::std(gate, -1, /*keepdims=*/true);
+  const mx::array cut = mx::add(mx::mean(gate, -1, /*keepdims=*/true),
+                                mx::multiply(deviation, scalar(*quantile_, gate)));
+  return mx::maximum(mx::subtract(gate, cut), scalar(0, gate));
+}
+
 mx::array Mlp::operator()(const mx::array& x) const {
   if (gate_up_) {
     const auto parts = mx::split(apply(*gate_up_, x), 2, -1);
     return apply(down_, gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1]));
   }
   const mx::array up = apply(*up_, x);
-  return apply(down_, gate_ ? gated(activation_, apply(*gate_, x), up) : activate(activation_, up));
+  if (!gate_) return apply(down_, activate(activation_, up));
+  return apply(down_, gated(activation_, sparse(apply(*gate_, x)), up));
 }
 
 namespace {

@@ -26,11 +26,33 @@ class Router {
     if (!spec.correction.empty()) {
       MLXMILL_ASSIGN(router.correction_, weights.tensor(spec.correction));
     }
+    MLXMILL_ASSIGN(router.norm_, weights.norm(spec.norm));
+    if (!spec.input_scale.empty()) {
+      MLXMILL_ASSIGN(router.input_scale_, weights.tensor(spec.input_scale));
+    }
+    if (!spec.expert_scale.empty()) {
+      MLXMILL_ASSIGN(router.expert_scale_, weights.tensor(spec.expert_scale));
+    }
     return router;
   }
 
   /// x [tokens, hidden].
   Routes operator()(const mx::array& x) const {
+    Routes routes = choose(input(x));
+    if (expert_scale_) {
+      routes.weights = mx::multiply(routes.weights, mx::take(*expert_scale_, routes.experts, 0));
+    }
+    return routes;
+  }
+
+ private:
+  mx::array input(const mx::array& x) const {
+    mx::array result = norm_(x);
+    if (input_scale_) result = mx::multiply(result, *input_scale_);
+    return spec_.input_factor == 1 ? result : mx::multiply(result, scalar(spec_.input_factor, x));
+  }
+
+  Routes choose(const mx::array& x) const {
     mx::array logits =
         spec_.float32 ? apply(linear_, mx::astype(x, mx::float32)) : apply(linear_, x);
     const auto top = static_cast<int>(spec_.top);
@@ -53,7 +75,6 @@ class Router {
     return {chosen, scaled(weights)};
   }
 
- private:
   Router(const RouterSpec& spec, Linear linear) : spec_(spec), linear_(std::move(linear)) {}
 
   /// Indices of the largest `top` of each row.
@@ -82,7 +103,8 @@ class Router {
 
   RouterSpec spec_;
   Linear linear_;
-  std::optional<mx::array> correction_;
+  std::optional<mx::array> correction_, input_scale_, expert_scale_;
+  Norm norm_;
 };
 
 class Moe final : public Block {
@@ -100,6 +122,10 @@ class Moe final : public Block {
     MLXMILL_TRY(take(spec_.experts.up, up_));
     MLXMILL_TRY(take(spec_.experts.gate_up, gate_up_));
     MLXMILL_TRY(take(spec_.shared_gate, shared_gate_));
+    MLXMILL_ASSIGN(experts_pre_, weights.norm(spec_.experts_pre));
+    MLXMILL_ASSIGN(experts_post_, weights.norm(spec_.experts_post));
+    MLXMILL_ASSIGN(shared_pre_, weights.norm(spec_.shared_pre));
+    MLXMILL_ASSIGN(shared_post_, weights.norm(spec_.shared_post));
     if (spec_.shared) {
       MLXMILL_ASSIGN(shared_, Mlp::build(*spec_.shared, weights));
     }
@@ -109,9 +135,9 @@ class Moe final : public Block {
   mx::array run(const mx::array& x, Pass& /*pass*/) const override {
     const mx::array tokens = mx::reshape(x, {-1, x.shape(-1)});
     const Routes routes = router_(tokens);
-    mx::array y = mx::astype(experts(tokens, routes), x.dtype());
+    mx::array y = experts_post_(mx::astype(experts(experts_pre_(tokens), routes), x.dtype()));
     if (shared_) {
-      mx::array shared = (*shared_)(tokens);
+      mx::array shared = shared_post_((*shared_)(shared_pre_(tokens)));
       if (shared_gate_) shared = mx::multiply(shared, mx::sigmoid(apply(*shared_gate_, tokens)));
       y = mx::add(y, shared);
     }
@@ -182,6 +208,7 @@ class Moe final : public Block {
   std::optional<Linear> gate_, up_, gate_up_, shared_gate_;
   Linear down_;
   std::optional<Mlp> shared_;
+  Norm experts_pre_, experts_post_, shared_pre_, shared_post_;
 };
 
 }  // namespace

@@ -1,0 +1,112 @@
+// [forward]: blocks that lean on what steps before them made, and what is said when it is wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "architectures/forward/forward.h"
+#include "support.h"
+
+namespace mlxmill::architectures {
+namespace {
+
+using base::Value;
+using ::testing::HasSubstr;
+
+Result<Forward> forward_of(const std::string& steps) {
+  const std::string text = test::with_identity(R"(layers = "n"
+[[modules]]
+"embed" = { embedding = [8, 4] }
+[forward]
+embedding  = { at = "embed" }
+vocabulary = 8
+at         = "layers.{i}"
+final      = { }
+head       = { at = "embed" }
+)" + steps);
+  const Value config = test::object({{"n", Value(2)}});
+  MLXMILL_ASSIGN(const Declaration declaration, Declaration::parse(text, "f.toml"));
+  MLXMILL_ASSIGN(
+      const Layout layout,
+      declaration.apply(config, test::Checkpoint().add("embed.weight", {8, 4}).tensors()));
+  return declaration.forward(config, layout);
+}
+
+std::string error_of(const std::string& steps) {
+  const auto forward = forward_of(steps);
+  return forward ? "evaluated" : forward.error().message();
+}
+
+std::string block(const std::string& table) { return "[[forward.steps]]\n" + table + "\n"; }
+
+const std::string kInputs = block(
+    R"(when = "i == 0"
+keep = 0
+per_layer_inputs = { embedding = "/rows", projection = "/p", norm = "/n", vocabulary = 8, layers = 2, size = 3 })");
+
+TEST(ForwardBlocks, LayersHaveInputsOfTheirOwn) {
+  const std::string gate = block(
+      R"(scaled_by = "scalar"
+per_layer_gate = { gate = "g", projection = "q" })");
+  const auto forward = forward_of(kInputs + gate);
+  ASSERT_TRUE(forward) << forward.error().message();
+  ASSERT_EQ(forward->layers.size(), 2U);
+  ASSERT_EQ(forward->layers[0].size(), 2U);
+  EXPECT_EQ(std::get<PerLayerInputsSpec>(forward->layers[0][0].block).embedding, "rows");
+  ASSERT_EQ(forward->layers[1].size(), 1U);
+  EXPECT_EQ(std::get<PerLayerGateSpec>(forward->layers[1][0].block).gate, "layers.1.g");
+  EXPECT_EQ(forward->layers[1][0].scaled_by, "layers.1.scalar");
+  EXPECT_THAT(error_of(gate), HasSubstr("a per_layer_gate without per_layer_inputs before it"));
+}
+
+TEST(ForwardBlocks, StreamsStartBeforeTheyAreMixed) {
+  const auto altup = [](const std::string& rest) {
+    return block("keep = 0\naltup = { streams = 3, " + rest + " }");
+  };
+  const std::string start = altup(R"(does = "start", projections = "/p.{k}")");
+  const std::string predict =
+      altup(R"(does = "predict", active = 1, router = "r", router_norm = "n", coefficients = "c")");
+  const auto forward = forward_of(start + predict);
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_EQ(std::get<AltUpSpec>(forward->layers[0][0].block).projections,
+            (std::vector<std::string>{"p.0", "p.1"}));
+  EXPECT_EQ(std::get<AltUpSpec>(forward->layers[1][1].block).active, 1);
+  EXPECT_THAT(error_of(predict), HasSubstr("altup without a start with as many streams"));
+  EXPECT_THAT(error_of(altup(R"(does = "start", active = 3, projections = "p")")),
+              HasSubstr("active is one of the streams"));
+}
+
+TEST(ForwardBlocks, SaysWhatABlockLacks) {
+  EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", sparsity = 0.5 })")),
+              HasSubstr("sparsity is from 0 to below 1, of an mlp with a gate"));
+  EXPECT_THAT(error_of(block(R"([forward.steps.delta_net]
+q = "q"
+k = "k"
+z = "z"
+b = "b"
+a = "a"
+conv = "c"
+a_log = "l"
+dt_bias = "t"
+norm = "n"
+out = "o"
+key_heads = 1
+value_heads = 1
+key_dim = 2
+value_dim = 2
+kernel = 4)")),
+              HasSubstr("delta_net needs qkvz and ba; or z, b, a, and qkv or q, k and v"));
+  EXPECT_THAT(error_of(block(R"([forward.steps.latent_attention]
+q = "q"
+kv_a = "a"
+kv_b = "b"
+o = "o"
+heads = 1
+rank = 4
+nope_dim = 2
+rope_dim = 2
+value_dim = 2
+indexer = { q = "iq", k = "ik", weights = "w", heads = 1, dim = 4, top = 2 })")),
+              HasSubstr("an indexer needs q_a and q_b"));
+}
+
+}  // namespace
+}  // namespace mlxmill::architectures
