@@ -1,6 +1,7 @@
 #include "line_editor.h"
 
 #include <histedit.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <iostream>
 #include <string_view>
 
@@ -20,22 +22,56 @@ constexpr std::string_view kQuotes = R"(""")";
 
 extern "C" void interrupt_read(int) {}
 
-/// While it lives Ctrl-C interrupts a read instead of ending the program.
+/// While it lives Ctrl-C waits until next_character() waits for input, and ends that.
 class ReadInterrupt {
  public:
   ReadInterrupt() {
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &previous_mask_);
     struct sigaction action {};
     action.sa_handler = interrupt_read;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &previous_);
   }
-  ~ReadInterrupt() { sigaction(SIGINT, &previous_, nullptr); }
+  ~ReadInterrupt() {
+    sigaction(SIGINT, &previous_, nullptr);
+    pthread_sigmask(SIG_SETMASK, &previous_mask_, nullptr);
+  }
   ReadInterrupt(const ReadInterrupt&) = delete;
   ReadInterrupt& operator=(const ReadInterrupt&) = delete;
 
  private:
   struct sigaction previous_ {};
+  sigset_t previous_mask_{};
 };
+
+/// What libedit reads with: 1, 0 at the end of the input, -1 on an error; EINTR after Ctrl-C,
+/// however short before the call it came.
+int next_character(EditLine*, wchar_t* character) {
+  std::mbstate_t state{};
+  while (true) {
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    sigdelset(&mask, SIGINT);
+    fd_set input;
+    FD_ZERO(&input);
+    FD_SET(STDIN_FILENO, &input);
+    if (pselect(STDIN_FILENO + 1, &input, nullptr, nullptr, nullptr, &mask) < 0) return -1;
+    char byte = 0;
+    const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+    if (n <= 0) return static_cast<int>(n);
+    const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
+    if (used == static_cast<std::size_t>(-2)) continue;
+    if (used == static_cast<std::size_t>(-1)) {
+      // No character: what does not fit is left out.
+      state = {};
+      continue;
+    }
+    return 1;
+  }
+}
 
 /// libedit takes bytes for characters as the locale says; everything here is UTF-8.
 void use_utf8() {
@@ -73,6 +109,7 @@ LineEditor::LineEditor(std::filesystem::path history) {
   terminal.file = std::move(history);
   el_set(terminal.line, EL_CLIENTDATA, terminal_.get());
   el_set(terminal.line, EL_PROMPT, &Terminal::prompt_of);
+  el_wset(terminal.line, EL_GETCFN, &next_character);
   el_set(terminal.line, EL_EDITOR, "emacs");
   el_set(terminal.line, EL_HIST, ::history, terminal.history);
   el_set(terminal.line, EL_BIND, "^R", "em-inc-search-prev", nullptr);
