@@ -17,6 +17,9 @@ set(CMAKE_FIND_USE_PACKAGE_REGISTRY OFF)
 
 set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/aarch64-linux-gnu)
 
+# Debian keeps headers that differ between architectures in a folder that only its own compilers look into.
+include_directories(SYSTEM ${MLXMILL_SYSROOT}/usr/include/aarch64-linux-gnu)
+
 # What libcurl is linked with lies there too. DT_RPATH, unlike DT_RUNPATH, counts for the libraries of libraries.
 foreach(folder IN ITEMS usr/lib lib)
   string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " -Wl,-rpath,${MLXMILL_SYSROOT}/${folder}/aarch64-linux-gnu")
