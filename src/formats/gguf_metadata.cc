@@ -190,13 +190,6 @@ class MetadataReader {
   std::uint64_t values_ = 0;
 };
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    if (!next_code_point(text, at, false)) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 Result<std::string> read_gguf_name(GgufBytes& bytes, std::string_view what) {

@@ -21,13 +21,6 @@ std::ptrdiff_t rank_of(DType dtype) {
   return std::find(kOrder.begin(), kOrder.end(), dtype) - kOrder.begin();
 }
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t pos = 0; pos < text.size();) {
-    if (!next_code_point(text, pos, false)) return false;
-  }
-  return true;
-}
-
 // As the library's serde_json writes it: UTF-8 stays, control characters become escapes.
 void append_json_string(std::string& out, std::string_view text) {
   static constexpr std::string_view kEscaped = "\"\\\n\r\t\f\b";

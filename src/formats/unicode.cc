@@ -61,6 +61,13 @@ std::optional<std::uint32_t> next_code_point(std::string_view text, std::size_t&
   return value;
 }
 
+bool is_utf8(std::string_view text) {
+  for (std::size_t pos = 0; pos < text.size();) {
+    if (!next_code_point(text, pos, false)) return false;
+  }
+  return true;
+}
+
 std::string quote(std::string_view text) {
   constexpr std::size_t kMaxBytes = 100;
   std::string quoted = "'";

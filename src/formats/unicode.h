@@ -22,6 +22,9 @@ void append_utf8(std::string& text, std::uint32_t code_point);
 std::optional<std::uint32_t> next_code_point(std::string_view text, std::size_t& pos,
                                              bool allow_surrogates);
 
+/// Whether all of `text` is UTF-8, without surrogates.
+bool is_utf8(std::string_view text);
+
 /// Text from a file for a message: in single quotes, control characters and bytes that are no UTF-8
 /// escaped, cut after 100 bytes. Nothing in it can reach the terminal as a command.
 std::string quote(std::string_view text);

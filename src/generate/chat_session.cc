@@ -18,13 +18,6 @@ std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b
   return static_cast<std::size_t>(ends.first - a.begin());
 }
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    if (!formats::next_code_point(text, at, false)) return false;
-  }
-  return true;
-}
-
 Result<std::string> text_of(const base::Value& message, std::string_view key) {
   const base::Value* value = message.find(key);
   const std::string* text = value ? value->as_string() : nullptr;
@@ -40,7 +33,7 @@ Result<std::string> text_of(const base::Value& message, std::string_view key) {
 Result<std::string> messages_json(std::span<const ChatMessage> messages) {
   base::Array list;
   for (const ChatMessage& message : messages) {
-    if (!is_utf8(message.content)) {
+    if (!formats::is_utf8(message.content)) {
       return Error(Code::kInvalidInput, fmt::format("the {} message is not UTF-8", message.role));
     }
     list.emplace_back(base::Object{{"role", base::Value(message.role)},

@@ -32,13 +32,6 @@ constexpr std::string_view kTurnEnds[] = {"<|eot_id|>",
                                           "<|END_OF_TURN_TOKEN|>",
                                           "<turn|>"};
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t pos = 0; pos < text.size();) {
-    if (!formats::next_code_point(text, pos, false)) return false;
-  }
-  return true;
-}
-
 struct Template {
   std::string name;
   std::string text;
@@ -50,7 +43,7 @@ Result<std::vector<Template>> templates_of(const Value& metadata) {
     const bool named = member.key.starts_with(fmt::format("{}.", kTemplate));
     if (member.key != kTemplate && !named) continue;
     const std::string* text = member.value.as_string();
-    if (!text || !is_utf8(*text)) {
+    if (!text || !formats::is_utf8(*text)) {
       return Error(Code::kInvalidInput,
                    fmt::format("expected UTF-8 text, got {}",
                                text ? "other bytes" : member.value.type_name()))

@@ -17,13 +17,6 @@ Error at_key(std::string_view key, std::string what) {
       .at(fmt::format("metadata {}", base::quoted(std::string(key))));
 }
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t pos = 0; pos < text.size();) {
-    if (!formats::next_code_point(text, pos, false)) return false;
-  }
-  return true;
-}
-
 /// A list of the metadata; null when it is not there.
 Result<const base::Array*> list_of(const Value& metadata, std::string_view key) {
   const Value* value = metadata.find(key);
@@ -40,7 +33,7 @@ Result<std::vector<std::string_view>> texts(const Value& metadata, std::string_v
   for (const Value& item : *list) {
     const std::string* text = item.as_string();
     if (!text) return at_key(key, fmt::format("expected texts, got {}", item.type_name()));
-    if (!is_utf8(*text)) {
+    if (!formats::is_utf8(*text)) {
       return at_key(key, fmt::format("number {} is {}, which is no UTF-8", result.size(),
                                      base::quoted(*text)));
     }

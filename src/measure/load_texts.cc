@@ -16,20 +16,13 @@ constexpr std::uint64_t kMostBytes = std::uint64_t{256} << 20;
 
 Error bad_text(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    if (!formats::next_code_point(text, at, false)) return false;
-  }
-  return true;
-}
-
 Status check_text(const std::string& text) {
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) return bad_text("the text is empty");
   const std::size_t nul = text.find('\0');
   if (nul != std::string::npos) {
     return bad_text(fmt::format("this is no text: there is a NUL at byte {}", nul));
   }
-  if (!is_utf8(text)) return bad_text("the text is not UTF-8");
+  if (!formats::is_utf8(text)) return bad_text("the text is not UTF-8");
   return {};
 }
 

@@ -202,6 +202,12 @@ Result<Linear> Weights::linear(std::string_view path) const {
   return layer;
 }
 
+Result<std::optional<Linear>> Weights::linear_if(std::string_view path) const {
+  if (path.empty()) return std::optional<Linear>();
+  MLXMILL_ASSIGN(Linear layer, linear(path));
+  return std::optional<Linear>(std::move(layer));
+}
+
 Result<Norm> Weights::norm(const NormSpec& spec) const {
   Norm norm;
   norm.kind = spec.kind;

@@ -28,6 +28,8 @@ class Weights {
 
   /// A linear, embedding or stacked module. Errors: kInvalidInput when the layout has none there.
   Result<Linear> linear(std::string_view path) const;
+  /// The same; nothing for an empty path.
+  Result<std::optional<Linear>> linear_if(std::string_view path) const;
   /// The module's own type decides the norm's bias and shape. A kNone norm stays one.
   Result<Norm> norm(const NormSpec& spec) const;
   /// A tensor by its full name.

@@ -84,13 +84,6 @@ class Fields {
   std::string_view rest_;
 };
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t pos = 0; pos < text.size();) {
-    if (!formats::next_code_point(text, pos, false)) return false;
-  }
-  return true;
-}
-
 Status read_piece(std::string_view bytes, SentencePieceModel& model) {
   std::string_view text;
   float score = 0;
@@ -103,7 +96,7 @@ Status read_piece(std::string_view bytes, SentencePieceModel& model) {
     if (field->number == 2) score = std::bit_cast<float>(static_cast<std::uint32_t>(field->value));
     if (field->number == 3) type = field->value;
   }
-  if (type < 1 || type > 6 || !is_utf8(text) || text.empty()) {
+  if (type < 1 || type > 6 || !formats::is_utf8(text) || text.empty()) {
     return cut_off(fmt::format("piece {} has a text or type that is none", model.pieces.size()));
   }
   if (!(score > -std::numeric_limits<float>::infinity() &&

@@ -59,17 +59,14 @@ class Attention final : public Block {
 };
 
 Status Attention::build(const Weights& weights) {
-  const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
-    if (path.empty()) return {};
-    MLXMILL_ASSIGN(to, weights.linear(path));
-    return {};
-  };
-  MLXMILL_TRY(take(spec_.q, q_));
-  if (spec_.shares < 0) MLXMILL_TRY(take(spec_.k, k_));
-  if (spec_.shares < 0) MLXMILL_TRY(take(spec_.v, v_));
-  MLXMILL_TRY(take(spec_.qkv, qkv_));
-  MLXMILL_TRY(take(spec_.o, o_));
-  MLXMILL_TRY(take(spec_.gate, gate_));
+  MLXMILL_ASSIGN(q_, weights.linear_if(spec_.q));
+  if (spec_.shares < 0) {
+    MLXMILL_ASSIGN(k_, weights.linear_if(spec_.k));
+    MLXMILL_ASSIGN(v_, weights.linear_if(spec_.v));
+  }
+  MLXMILL_ASSIGN(qkv_, weights.linear_if(spec_.qkv));
+  MLXMILL_ASSIGN(o_, weights.linear_if(spec_.o));
+  MLXMILL_ASSIGN(gate_, weights.linear_if(spec_.gate));
   MLXMILL_ASSIGN(q_norm_, weights.norm(spec_.q_norm));
   if (spec_.shares < 0) {
     MLXMILL_ASSIGN(k_norm_, weights.norm(spec_.k_norm));

@@ -27,21 +27,16 @@ class DeltaNet final : public Block {
   explicit DeltaNet(const DeltaNetSpec& spec) : spec_(spec) {}
 
   Status build(const Weights& weights) {
-    const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
-      if (path.empty()) return {};
-      MLXMILL_ASSIGN(to, weights.linear(path));
-      return {};
-    };
-    MLXMILL_TRY(take(spec_.qkv, qkv_));
-    MLXMILL_TRY(take(spec_.q, q_));
-    MLXMILL_TRY(take(spec_.k, k_));
-    MLXMILL_TRY(take(spec_.v, v_));
-    MLXMILL_TRY(take(spec_.z, z_));
-    MLXMILL_TRY(take(spec_.b, b_));
-    MLXMILL_TRY(take(spec_.a, a_));
-    MLXMILL_TRY(take(spec_.qkvz, qkvz_));
-    MLXMILL_TRY(take(spec_.ba, ba_));
-    MLXMILL_TRY(take(spec_.out, out_));
+    MLXMILL_ASSIGN(qkv_, weights.linear_if(spec_.qkv));
+    MLXMILL_ASSIGN(q_, weights.linear_if(spec_.q));
+    MLXMILL_ASSIGN(k_, weights.linear_if(spec_.k));
+    MLXMILL_ASSIGN(v_, weights.linear_if(spec_.v));
+    MLXMILL_ASSIGN(z_, weights.linear_if(spec_.z));
+    MLXMILL_ASSIGN(b_, weights.linear_if(spec_.b));
+    MLXMILL_ASSIGN(a_, weights.linear_if(spec_.a));
+    MLXMILL_ASSIGN(qkvz_, weights.linear_if(spec_.qkvz));
+    MLXMILL_ASSIGN(ba_, weights.linear_if(spec_.ba));
+    MLXMILL_ASSIGN(out_, weights.linear_if(spec_.out));
     MLXMILL_TRY(take_convolution(weights));
     MLXMILL_ASSIGN(a_log_, weights.tensor(spec_.a_log));
     MLXMILL_ASSIGN(dt_bias_, weights.tensor(spec_.dt_bias));

@@ -16,19 +16,14 @@ class LatentAttention final : public Block {
   explicit LatentAttention(const LatentAttentionSpec& spec) : spec_(spec), rope_(spec.rope) {}
 
   Status build(const Weights& weights) {
-    const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
-      if (path.empty()) return {};
-      MLXMILL_ASSIGN(to, weights.linear(path));
-      return {};
-    };
-    MLXMILL_TRY(take(spec_.q, q_));
-    MLXMILL_TRY(take(spec_.q_a, q_a_));
-    MLXMILL_TRY(take(spec_.q_b, q_b_));
-    MLXMILL_TRY(take(spec_.kv_a, kv_a_));
-    MLXMILL_TRY(take(spec_.embed_q, embed_q_));
-    MLXMILL_TRY(take(spec_.unembed, unembed_));
-    MLXMILL_TRY(take(spec_.kv_b, kv_b_));
-    MLXMILL_TRY(take(spec_.o, o_));
+    MLXMILL_ASSIGN(q_, weights.linear_if(spec_.q));
+    MLXMILL_ASSIGN(q_a_, weights.linear_if(spec_.q_a));
+    MLXMILL_ASSIGN(q_b_, weights.linear_if(spec_.q_b));
+    MLXMILL_ASSIGN(kv_a_, weights.linear_if(spec_.kv_a));
+    MLXMILL_ASSIGN(embed_q_, weights.linear_if(spec_.embed_q));
+    MLXMILL_ASSIGN(unembed_, weights.linear_if(spec_.unembed));
+    MLXMILL_ASSIGN(kv_b_, weights.linear_if(spec_.kv_b));
+    MLXMILL_ASSIGN(o_, weights.linear_if(spec_.o));
     MLXMILL_ASSIGN(q_norm_, weights.norm(spec_.q_norm));
     MLXMILL_ASSIGN(kv_norm_, weights.norm(spec_.kv_norm));
     if (spec_.indexer) {

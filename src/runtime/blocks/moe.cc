@@ -113,15 +113,10 @@ class Moe final : public Block {
       : spec_(spec), router_(std::move(router)), down_(std::move(down)) {}
 
   Status build(const Weights& weights) {
-    const auto take = [&](const std::string& path, std::optional<Linear>& to) -> Status {
-      if (path.empty()) return {};
-      MLXMILL_ASSIGN(to, weights.linear(path));
-      return {};
-    };
-    MLXMILL_TRY(take(spec_.experts.gate, gate_));
-    MLXMILL_TRY(take(spec_.experts.up, up_));
-    MLXMILL_TRY(take(spec_.experts.gate_up, gate_up_));
-    MLXMILL_TRY(take(spec_.shared_gate, shared_gate_));
+    MLXMILL_ASSIGN(gate_, weights.linear_if(spec_.experts.gate));
+    MLXMILL_ASSIGN(up_, weights.linear_if(spec_.experts.up));
+    MLXMILL_ASSIGN(gate_up_, weights.linear_if(spec_.experts.gate_up));
+    MLXMILL_ASSIGN(shared_gate_, weights.linear_if(spec_.shared_gate));
     MLXMILL_ASSIGN(experts_pre_, weights.norm(spec_.experts_pre));
     MLXMILL_ASSIGN(experts_post_, weights.norm(spec_.experts_post));
     MLXMILL_ASSIGN(shared_pre_, weights.norm(spec_.shared_pre));
