@@ -37,7 +37,6 @@ constexpr std::string_view kHelp =
 
 struct ChatArgs {
   GenerationArgs shared;
-  bool quiet = false;
 };
 
 // What a person sees that is no answer goes to stderr.
@@ -155,7 +154,7 @@ class Conversation {
 };
 
 int run_chat(const CLI::App& app, const ChatArgs& args) {
-  ProgressLine progress(progress_style(args.quiet));
+  ProgressLine progress(progress_style(args.shared.model.quiet));
   Callbacks callbacks;
   callbacks.progress = [&](const Progress& now) { progress.update(now); };
   callbacks.warning = [&](std::string_view text) { progress.message("warning", text); };
@@ -165,7 +164,7 @@ int run_chat(const CLI::App& app, const ChatArgs& args) {
   if (!opened) return print_error(opened.error());
   if (opened->tokenizer.chat_templates().empty()) {
     return print_error(Error(Code::kUnsupported, "this model has no chat template")
-                           .at(args.shared.model.value_or(args.shared.model_flag.value_or("")))
+                           .at(args.shared.model.path.value_or(args.shared.model_flag.value_or("")))
                            .hint("mlxmill generate goes on with any text"));
   }
   const Result<GenerateOptions> options =
@@ -174,9 +173,10 @@ int run_chat(const CLI::App& app, const ChatArgs& args) {
   Conversation conversation(ChatSession(opened->model, opened->tokenizer, *options,
                                         args.shared.system_prompt.value_or(""),
                                         args.shared.chat_template_config.value_or("")),
-                            args.quiet);
+                            args.shared.model.quiet);
   LineEditor editor(history_file("chat_history"));
-  if (editor.is_terminal() && !args.quiet) tell("/help lists the commands, Ctrl-D leaves\n");
+  if (editor.is_terminal() && !args.shared.model.quiet)
+    tell("/help lists the commands, Ctrl-D leaves\n");
   while (true) {
     const LineEditor::Line line = read_message(editor, kPrompt, kContinuation);
     if (line.end == LineEditor::End::kInput) break;
@@ -191,7 +191,6 @@ Command add_chat_command(CLI::App& root) {
   CLI::App* app = root.add_subcommand("chat", "Talk to a model in the terminal");
   const auto args = std::make_shared<ChatArgs>();
   add_generation_flags(app, args->shared, kDefaultMaxTokens);
-  add_switch(app, "--quiet", args->quiet, "no notes and no statistics");
   return {app, {}, [app, args] { return run_chat(*app, *args); }};
 }
 

@@ -26,7 +26,7 @@ struct GenerateArgs {
   GenerationArgs shared;
   std::optional<std::string> prompt, prefill_response, prompt_cache, verbose;
   bool ignore_chat_template = false;
-  bool json = false, quiet = false;
+  bool json = false;
 };
 
 Result<std::string> prompt_text(const GenerateArgs& args) {
@@ -70,14 +70,9 @@ Result<ModelCache> starting_cache(const GenerateArgs& args, const Model& model,
     return model.new_cache();
   }
   MLXMILL_ASSIGN(Model::LoadedCache loaded, model.load_cache(*args.prompt_cache));
-  std::size_t common = 0;
-  // The prompt's last token is run in any case, for its logits.
-  while (common + 1 < prompt.size() && common < loaded.ids.size() &&
-         static_cast<TokenId>(loaded.ids[common]) == prompt[common]) {
-    ++common;
-  }
-  if (loaded.cache.trim_to(static_cast<std::int64_t>(common))) return std::move(loaded.cache);
-  return model.new_cache();
+  const std::vector<TokenId> seen(loaded.ids.begin(), loaded.ids.end());
+  rewind_cache(model, loaded.cache, seen, prompt);
+  return std::move(loaded.cache);
 }
 
 std::string rate(std::size_t tokens, double seconds) {
@@ -148,7 +143,7 @@ Result<Generated> answer_prompt(const CLI::App& app, const GenerateArgs& args,
 int run_generate(const CLI::App& app, const GenerateArgs& args) {
   const bool verbose = !args.verbose || (*args.verbose != "False" && *args.verbose != "F" &&
                                          *args.verbose != "false" && *args.verbose != "f");
-  const bool quiet = args.quiet || !verbose;
+  const bool quiet = args.shared.model.quiet || !verbose;
   ProgressLine progress(progress_style(quiet));
   catch_interrupts();
   const Result<Generated> generated = answer_prompt(app, args, progress);
@@ -183,7 +178,6 @@ Command add_generate_command(CLI::App& root) {
            "keep what was computed in this file, and go on from it where the prompt begins alike")
       ->group(group);
   add_switch(app, "--json", args->json, "print the result as JSON");
-  add_switch(app, "--quiet", args->quiet, "the text alone");
   add_text(app, "--verbose", args->verbose, "BOOL", "mlx_lm's: False is --quiet");
   return {app,
           {{"mlxmill generate sample-4bit -p \"Once upon a time\"",

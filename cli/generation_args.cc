@@ -10,53 +10,20 @@ namespace {
 
 constexpr int kMostTokens = std::numeric_limits<int>::max();
 
-void add_model_flags(CLI::App* app, GenerationArgs& args) {
-  const std::string group = "Model";
-  add_text(app, "MODEL", args.model, kPathValue,
-           "folder of an MLX or Hugging Face model, or a GGUF file");
-  add_text(app, "--model", args.model_flag, kPathValue, "the same as MODEL")->group(group);
-  add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
-             "type that is computed with (default: as stored)")
-      ->group(group);
-  add_integer(app, "--context", args.context, 1, kMostTokens,
-              "tokens that there is room for (default: 4096)")
-      ->group(group);
-  add_integer(app, "--kv-bits", args.kv_bits, 2, 8,
-              "bits of keys and values in the cache (default: not quantized)")
-      ->group(group);
-  add_integer(app, "--kv-group-size", args.kv_group_size, 32, 128,
-              "keys and values that share a scale (default: 64)")
-      ->group(group);
-  add_size(app, "--memory", args.memory, 1,
-           "what the model may take (default: what the machine has free)")
-      ->group(group);
-  add_text(app, "--architecture", args.architecture, kFileValue,
-           "a declaration of a model family that comes before the built-in ones")
-      ->group(group);
-  add_switch(app, "--trust-remote-code", args.trust_remote_code,
-             "accepted for mlx-lm's sake: mlxmill never runs code of a model")
-      ->group(group);
-}
-
 void add_penalty_flags(CLI::App* app, GenerationArgs& args, const std::string& group) {
-  add_number(app, "--repetition-penalty", args.repetition_penalty,
-             "above 1: tokens that came lately become less likely")
-      ->group(group);
-  add_integer(app, "--repetition-context-size", args.repetition_context, 1, kMostTokens,
-              "how many tokens back it looks (default: 20)")
-      ->group(group);
-  add_number(app, "--presence-penalty", args.presence_penalty,
-             "subtracted from the logits of tokens that came lately")
-      ->group(group);
-  add_integer(app, "--presence-context-size", args.presence_context, 1, kMostTokens,
-              "how many tokens back it looks (default: 20)")
-      ->group(group);
-  add_number(app, "--frequency-penalty", args.frequency_penalty,
-             "subtracted as often as the token came")
-      ->group(group);
-  add_integer(app, "--frequency-context-size", args.frequency_context, 1, kMostTokens,
-              "how many tokens back it looks (default: 20)")
-      ->group(group);
+  const auto add = [&](const std::string& name, std::optional<double>& value,
+                       std::optional<int>& context, const std::string& help) {
+    add_number(app, "--" + name + "-penalty", value, help)->group(group);
+    add_integer(app, "--" + name + "-context-size", context, 1, kMostTokens,
+                "how many tokens back it looks (default: 20)")
+        ->group(group);
+  };
+  add("repetition", args.repetition_penalty, args.repetition_context,
+      "above 1: tokens that came lately become less likely");
+  add("presence", args.presence_penalty, args.presence_context,
+      "subtracted from the logits of tokens that came lately");
+  add("frequency", args.frequency_penalty, args.frequency_context,
+      "subtracted as often as the token came");
 }
 
 void add_sampling_flags(CLI::App* app, GenerationArgs& args) {
@@ -99,7 +66,11 @@ CLI::Option* add_number(CLI::App* app, const std::string& names, std::optional<d
 }
 
 void add_generation_flags(CLI::App* app, GenerationArgs& args, int max_tokens) {
-  add_model_flags(app, args);
+  add_model_arguments(app, args.model, "4096");
+  add_text(app, "--model", args.model_flag, kPathValue, "the same as MODEL")->group(kHowItRuns);
+  add_switch(app, "--trust-remote-code", args.trust_remote_code,
+             "accepted for mlx-lm's sake: mlxmill never runs code of a model")
+      ->group(kHowItRuns);
   const std::string group = "Text";
   add_text(app, "--system-prompt", args.system_prompt, "TEXT", "the chat's system message")
       ->group(group);
@@ -121,19 +92,13 @@ void add_generation_flags(CLI::App* app, GenerationArgs& args, int max_tokens) {
 
 Result<OpenedModel> open_model(const CLI::App& app, const GenerationArgs& args,
                                const Callbacks& callbacks) {
-  if (args.model && args.model_flag && *args.model != *args.model_flag) {
+  ModelArgs model_args = args.model;
+  if (model_args.path && args.model_flag && *model_args.path != *args.model_flag) {
     return Error(Code::kUsage, app.get_name() + ": MODEL and --model contradict each other");
   }
-  const std::optional<std::string> path = args.model ? args.model : args.model_flag;
-  if (!path) return missing_argument(app, "MODEL");
-  ModelOptions options;
-  options.path = without_trailing_slash(*path);
-  if (args.dtype) options.dtype = dtype_from_torch_name(*args.dtype);
-  if (args.context) options.context = *args.context;
-  options.kv_bits = args.kv_bits;
-  if (args.kv_group_size) options.kv_group_size = *args.kv_group_size;
-  options.memory_bytes = args.memory.value_or(0);
-  options.architecture_file = args.architecture.value_or("");
+  if (!model_args.path) model_args.path = args.model_flag;
+  if (!model_args.path) return missing_argument(app, "MODEL");
+  ModelOptions options = model_options(model_args);
   options.callbacks = callbacks;
   // The tokenizer first: it is small, and what is wrong with it is told at once.
   MLXMILL_ASSIGN(Tokenizer tokenizer, Tokenizer::open(options.path));

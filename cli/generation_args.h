@@ -7,17 +7,17 @@
 
 #include "args.h"
 #include "mlxmill/generate.h"
+#include "model_args.h"
 
 namespace mlxmill::cli {
 
 struct GenerationArgs {
-  std::optional<std::string> model, model_flag;
-  std::optional<std::string> system_prompt, chat_template_config, dtype, architecture;
-  std::optional<int> max_tokens, context, top_k, min_tokens_to_keep, seed, kv_bits, kv_group_size;
+  ModelArgs model;
+  std::optional<std::string> model_flag, system_prompt, chat_template_config;
+  std::optional<int> max_tokens, top_k, min_tokens_to_keep, seed;
   std::optional<int> repetition_context, presence_context, frequency_context;
   std::optional<double> temp, top_p, min_p, xtc_probability, xtc_threshold;
   std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
-  std::optional<std::uint64_t> memory;
   std::vector<std::string> stop, extra_eos_tokens;
   bool trust_remote_code = false;
 };

@@ -8,22 +8,22 @@
 
 namespace mlxmill::cli {
 
-void add_model_arguments(CLI::App* app, ModelArgs& args) {
+void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& context) {
   constexpr int kMostTokens = 1 << 30;
   constexpr std::uint64_t kLeastMemory = 1 << 20;
   add_text(app, "MODEL", args.path, kPathValue,
            "an MLX model folder, any checkpoint that convert reads, or a GGUF file");
-  const std::string group = "How the model runs";
+  const std::string group = kHowItRuns;
   add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
              "type of float weights and of the computation (default: as stored)")
       ->group(group);
   add_integer(app, "--context", args.context, 1, kMostTokens,
-              "tokens that memory is planned for (default: as many as are needed)")
+              "tokens that memory is planned for (default: " + context + ")")
       ->group(group);
-  add_integer(app, "--kv-bits", args.kv_bits, 1, 8,
+  add_integer(app, "--kv-bits", args.kv_bits, 2, 8,
               "keep keys and values in 2, 3, 4, 5, 6 or 8 bits (default: as floats)")
       ->group(group);
-  add_integer(app, "--kv-group-size", args.kv_group_size, 1, 1 << 10,
+  add_integer(app, "--kv-group-size", args.kv_group_size, 32, 128,
               "with --kv-bits: 32, 64 or 128 (default: 64)")
       ->group(group);
   add_size(app, "--memory", args.memory, kLeastMemory,
@@ -34,16 +34,22 @@ void add_model_arguments(CLI::App* app, ModelArgs& args) {
   add_switch(app, "--quiet", args.quiet, "no progress, only warnings and errors")->group(group);
 }
 
-Result<Model> open_model(const ModelArgs& args, std::int64_t context) {
-  ProgressLine progress(progress_style(args.quiet));
+ModelOptions model_options(const ModelArgs& args) {
   ModelOptions options;
   options.path = without_trailing_slash(args.path.value_or(""));
   if (args.dtype) options.dtype = dtype_from_torch_name(*args.dtype);
-  options.context = std::max<std::int64_t>(context, args.context.value_or(0));
+  options.context = args.context.value_or(options.context);
   options.kv_bits = args.kv_bits;
   options.kv_group_size = args.kv_group_size.value_or(options.kv_group_size);
   options.memory_bytes = args.memory.value_or(0);
   options.architecture_file = args.architecture.value_or("");
+  return options;
+}
+
+Result<Model> open_model(const ModelArgs& args, std::int64_t context) {
+  ProgressLine progress(progress_style(args.quiet));
+  ModelOptions options = model_options(args);
+  options.context = std::max<std::int64_t>(context, args.context.value_or(0));
   // Later calls of the model only ask whether to stop: the line does not outlive this one.
   options.callbacks.progress = [&](const Progress& at) { progress.update(at); };
   Result<Model> model = Model::open(options);

@@ -10,6 +10,9 @@
 
 namespace mlxmill::cli {
 
+/// The heading that the flags of ModelArgs stand under in --help.
+inline constexpr const char* kHowItRuns = "How the model runs";
+
 struct ModelArgs {
   std::optional<std::string> path, dtype, architecture;
   std::optional<int> context, kv_bits, kv_group_size;
@@ -17,8 +20,12 @@ struct ModelArgs {
   bool quiet = false;
 };
 
-/// MODEL and the flags that say how it runs.
-void add_model_arguments(CLI::App* app, ModelArgs& args);
+/// MODEL and the flags that say how it runs. `context`: what the help says of the default.
+void add_model_arguments(CLI::App* app, ModelArgs& args,
+                         const std::string& context = "as many as are needed");
+
+/// The options that the arguments ask for, without callbacks.
+ModelOptions model_options(const ModelArgs& args);
 
 /// Opens the model with progress on stderr; warnings are printed. `context`: the tokens it is
 /// needed for, where --context does not say more.

@@ -60,6 +60,12 @@ Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, 
                                 std::span<const TokenId> prompt, const GenerateOptions& options,
                                 const OnText& on_text = {});
 
+/// Leaves in the cache, which has `seen` these tokens, those that `prompt` begins with too, all but
+/// the prompt's last: that one is run in any case, for its logits. A cache that cannot go back so
+/// far begins anew.
+void rewind_cache(const Model& model, ModelCache& cache, std::span<const TokenId> seen,
+                  std::span<const TokenId> prompt);
+
 struct ChatMessage {
   std::string role;  ///< "system", "user" or "assistant".
   std::string content;

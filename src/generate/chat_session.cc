@@ -13,11 +13,6 @@ constexpr std::string_view kSystem = "system";
 constexpr std::string_view kUser = "user";
 constexpr std::string_view kAssistant = "assistant";
 
-std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
-  const auto ends = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  return static_cast<std::size_t>(ends.first - a.begin());
-}
-
 Result<std::string> text_of(const base::Value& message, std::string_view key) {
   const base::Value* value = message.find(key);
   const std::string* text = value ? value->as_string() : nullptr;
@@ -76,13 +71,7 @@ Result<Generated> ChatSession::answer(const std::vector<ChatMessage>& messages,
   chat.variables_json = variables_json_;
   MLXMILL_ASSIGN(const std::string text, tokenizer_.render_chat(json, chat));
   MLXMILL_ASSIGN(const std::vector<TokenId> prompt, tokenizer_.encode(text, false));
-  // The last token is run in any case: its logits are what the answer begins with.
-  std::size_t common = common_prefix(seen_, prompt);
-  if (!prompt.empty()) common = std::min(common, prompt.size() - 1);
-  if (static_cast<std::size_t>(cache_.length()) != common &&
-      !cache_.trim_to(static_cast<std::int64_t>(common))) {
-    cache_ = model_.new_cache();
-  }
+  rewind_cache(model_, cache_, seen_, prompt);
   GenerateOptions options = options_;
   // Every answer draws numbers of its own, or a retry would say the same again.
   options.sampling.seed += answers_++;

@@ -82,6 +82,15 @@ std::string_view finish_name(Finish finish) {
   return kNames[static_cast<std::size_t>(finish)];
 }
 
+void rewind_cache(const Model& model, ModelCache& cache, std::span<const TokenId> seen,
+                  std::span<const TokenId> prompt) {
+  const auto parted = std::mismatch(seen.begin(), seen.end(), prompt.begin(), prompt.end());
+  auto common = static_cast<std::size_t>(parted.first - seen.begin());
+  if (!prompt.empty()) common = std::min(common, prompt.size() - 1);
+  const auto length = static_cast<std::int64_t>(common);
+  if (cache.length() != length && !cache.trim_to(length)) cache = model.new_cache();
+}
+
 Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
                                 std::span<const TokenId> prompt, const GenerateOptions& options,
                                 const OnText& on_text) {
