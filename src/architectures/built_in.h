@@ -3,11 +3,11 @@
 
 #include <span>
 
-#include "language/built_in.h"
+#include "base/built_in.h"
 
 namespace mlxmill::architectures {
 
-using language::BuiltInFile;
+using base::BuiltInFile;
 
 /// In the order of their names.
 std::span<const BuiltInFile> built_in_files();

@@ -120,6 +120,13 @@ Result<std::optional<std::int64_t>> RuleReader::integer(std::string_view key) {
       *node, fmt::format("{} is wrong; expected an integer, got {}", key, node->type_name()));
 }
 
+Status check_float(const TensorView& view) {
+  if (is_mlx_float(view.dtype)) return {};
+  return Error(Code::kInvalidInput,
+               fmt::format("it is {}; expected BF16, F16 or F32", dtype_name(view.dtype)))
+      .at(fmt::format("tensor {}", quoted(view.name)));
+}
+
 Result<std::size_t> axis_of(const TensorView& view, std::int64_t axis) {
   const auto rank = static_cast<std::int64_t>(view.shape.size());
   if (axis < -rank || axis >= rank) {

@@ -88,6 +88,9 @@ class RuleReader {
 /// Reads one [[rules]] table: the key that names its kind decides (rules/registry.cc).
 Result<std::unique_ptr<Rule>> parse_rule(const Node& node, std::string_view file_name);
 
+/// Errors: kInvalidInput for a tensor of another type than mlx computes with.
+Status check_float(const TensorView& view);
+
 /// An axis counted from either end. Errors: kInvalidInput when the tensor has no such axis.
 Result<std::size_t> axis_of(const TensorView& view, std::int64_t axis);
 

@@ -13,13 +13,12 @@ namespace {
 using base::Array;
 using base::Object;
 using base::Value;
+using vocabulary::kSpace;
 using vocabulary::replace_step;
 using vocabulary::sequence_step;
 
 // Each byte of a token may be a place to split it. The largest published vocabularies have 2 MiB.
 constexpr std::size_t kMaxTextBytes = std::size_t{16} << 20;
-
-constexpr const char* kSpace = "\u2581";
 
 /// Only these come from joining pieces of a text.
 bool is_joined(TokenType type) {

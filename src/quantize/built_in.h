@@ -3,11 +3,11 @@
 
 #include <span>
 
-#include "language/built_in.h"
+#include "base/built_in.h"
 
 namespace mlxmill::quantize {
 
 /// In the order of their names.
-std::span<const language::BuiltInFile> built_in_recipe_files();
+std::span<const base::BuiltInFile> built_in_recipe_files();
 
 }  // namespace mlxmill::quantize

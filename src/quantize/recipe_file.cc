@@ -238,13 +238,12 @@ std::span<const std::string_view> condition_names() { return kConditionNames; }
 
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
-  for (const language::BuiltInFile& file : built_in_recipe_files())
-    names.push_back(stem(file.name));
+  for (const base::BuiltInFile& file : built_in_recipe_files()) names.push_back(stem(file.name));
   return names;
 }
 
 Result<std::string_view> built_in_recipe(std::string_view name) {
-  for (const language::BuiltInFile& file : built_in_recipe_files()) {
+  for (const base::BuiltInFile& file : built_in_recipe_files()) {
     if (stem(file.name) == name) return file.text;
   }
   const std::vector<std::string> names = recipe_names();

@@ -70,7 +70,8 @@ std::string style() {
 }
 
 std::string sections(const EvalReport& r) {
-  const bool compared = !report::kl_chart(r).empty();
+  const std::string chart = report::kl_chart(r);
+  const bool compared = !chart.empty();
   std::string page;
   page += section("Results",
                   compared ? "Smallest divergence first. After ± stands one standard error."
@@ -79,7 +80,7 @@ std::string sections(const EvalReport& r) {
   page += section("Divergence against size",
                   "Mean KL divergence from the reference in nats, on a logarithmic scale: lower is "
                   "closer. Bars are one standard error.",
-                  report::kl_chart(r));
+                  chart);
   page += section("Where the divergence lies",
                   "How many positions have which divergence: the mean of few bad ones, or of all?",
                   report::kl_histograms(r));

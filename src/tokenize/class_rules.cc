@@ -11,10 +11,9 @@ namespace {
 using base::Array;
 using base::Object;
 using base::Value;
+using vocabulary::kSpace;
 using vocabulary::replace_step;
 using vocabulary::sequence_step;
-
-constexpr const char* kSpace = "\u2581";
 
 /// Model types whose tokenizer.json transformers reads as it is, whatever class is named.
 constexpr std::string_view kReadAsItIs[] = {"arctic",

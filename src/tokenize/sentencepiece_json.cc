@@ -11,11 +11,10 @@ namespace {
 using base::Array;
 using base::Object;
 using base::Value;
+using vocabulary::kSpace;
 using vocabulary::replace_step;
 using vocabulary::sequence_step;
 using vocabulary::TokenId;
-
-constexpr const char* kSpace = "\u2581";
 
 std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits =

@@ -15,6 +15,9 @@ namespace mlxmill::vocabulary {
 
 using TokenId = std::uint32_t;
 
+/// What SentencePiece writes for a space.
+inline constexpr const char* kSpace = "\u2581";
+
 /// A merge of two tokens of the vocabulary, the most important first.
 struct Merge {
   TokenId left = 0;

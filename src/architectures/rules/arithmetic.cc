@@ -21,11 +21,6 @@ Error bad(const TensorView& view, std::string what) {
       .at(fmt::format("tensor {}", quoted(view.name)));
 }
 
-Status check_float(const TensorView& view) {
-  if (is_mlx_float(view.dtype)) return {};
-  return bad(view, fmt::format("it is {}; expected BF16, F16 or F32", dtype_name(view.dtype)));
-}
-
 /// A finite number, or nothing.
 std::optional<double> number(const base::Value& value) {
   if (const std::int64_t* integer = value.as_int()) return static_cast<double>(*integer);

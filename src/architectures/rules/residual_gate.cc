@@ -14,11 +14,7 @@ class ResidualGate final : public Rule {
 
   Status apply(Work& work) const override {
     return rewrite(work, [&](const Match& match, std::vector<TensorView>& out) -> Status {
-      if (!is_mlx_float(match.view.dtype)) {
-        return Error(Code::kInvalidInput, fmt::format("it is {}; expected BF16, F16 or F32",
-                                                      dtype_name(match.view.dtype)))
-            .at(fmt::format("tensor {}", quoted(match.view.name)));
-      }
+      MLXMILL_TRY(check_float(match.view));
       for (std::size_t k = 0; k < 2; ++k) {
         out.push_back(tensors::view_of(
             to_[k].expand(match.captures),
