@@ -30,7 +30,8 @@ struct Check {
 /// An entry of [config] or [fill]: a key of config.json.
 struct ConfigRule {
   std::vector<std::string> path;
-  std::optional<Expression> value;  ///< empty: the key is removed
+  std::optional<Expression> value;  ///< empty: the key is removed, or becomes an empty object
+  bool is_object = false;
   std::optional<Expression> when;
 };
 
