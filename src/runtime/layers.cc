@@ -18,6 +18,9 @@ mx::array Norm::operator()(const mx::array& x) const {
       if (weight && weight->ndim() > 1) {
         return mx::multiply(mx::fast::rms_norm(x, std::nullopt, epsilon), *weight);
       }
+      if (computes_on_cpu(x) && (!weight || weight->dtype() == x.dtype())) {
+        return rms_norm_on_cpu(x, weight, epsilon);
+      }
       return mx::fast::rms_norm(x, weight, epsilon);
     case NormSpec::Kind::kLayer:
       break;
@@ -28,6 +31,11 @@ mx::array Norm::operator()(const mx::array& x) const {
     return bias ? mx::add(y, *bias) : y;
   }
   return mx::fast::layer_norm(x, weight, bias, epsilon);
+}
+
+mx::array sum(const mx::array& a, const mx::array& b) {
+  const bool alike = a.shape() == b.shape() && a.dtype() == b.dtype();
+  return alike && computes_on_cpu(a) ? add_on_cpu(a, b) : mx::add(a, b);
 }
 
 mx::array softcap(const mx::array& x, double cap) {
@@ -77,8 +85,32 @@ mx::array activate(Activation activation, const mx::array& x) {
 }
 
 mx::array gated(Activation activation, const mx::array& gate, const mx::array& up) {
+  if (computes_on_cpu(gate) && gate.shape() == up.shape() && gate.dtype() == up.dtype()) {
+    if (activation == Activation::kSilu) return gate_on_cpu(kernels::GateKind::kSilu, gate, up);
+    if (activation == Activation::kGeluTanh) {
+      return gate_on_cpu(kernels::GateKind::kGeluTanh, gate, up);
+    }
+  }
   return mx::multiply(activate(activation, gate), up);
 }
+
+namespace {
+
+std::shared_ptr<const RotationTable> rotation_table(const RopeSpec& spec,
+                                                    const std::vector<float>& periods,
+                                                    double base) {
+  auto table = std::make_shared<RotationTable>();
+  table->traditional = spec.traditional;
+  for (std::int64_t k = 0; k < spec.dims / 2; ++k) {
+    const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(spec.dims);
+    const double period =
+        periods.empty() ? std::pow(base, exponent) : double{periods[static_cast<std::size_t>(k)]};
+    table->frequencies.push_back(static_cast<float>(spec.scale / period));
+  }
+  return table;
+}
+
+}  // namespace
 
 Rope::Rope(const RopeSpec& spec) : spec_(spec) {
   const auto table = [](const std::vector<float>& periods) {
@@ -86,6 +118,8 @@ Rope::Rope(const RopeSpec& spec) : spec_(spec) {
   };
   if (!spec.periods.empty()) periods_ = table(spec.periods);
   if (!spec.long_periods.empty()) long_periods_ = table(spec.long_periods);
+  if (spec) table_ = rotation_table(spec, spec.periods, spec.base);
+  if (long_periods_) long_table_ = rotation_table(spec, spec.long_periods, spec.base);
 }
 
 mx::array Rope::operator()(const mx::array& x, int offset) const {
@@ -102,8 +136,16 @@ mx::array Rope::operator()(const mx::array& x, int offset) const {
                           (spec_.dynamic_factor - 1);
     base = static_cast<float>(spec_.base * std::pow(growth, dims / (dims - 2.0)));
   }
-  mx::array y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale),
-                               offset, periods);
+  mx::array y = x;
+  if (computes_on_cpu(x) && x.shape(0) == 1 && x.ndim() == 4 && dims % 2 == 0) {
+    const bool grown = base && *base != static_cast<float>(spec_.base);
+    const auto table =
+        grown ? rotation_table(spec_, {}, double{*base}) : (is_long ? long_table_ : table_);
+    y = rotate_on_cpu(x, table, offset);
+  } else {
+    y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale), offset,
+                       periods);
+  }
   if (spec_.magnitude == 1) return y;
   if (dims == x.shape(-1)) return mx::multiply(y, scalar(spec_.magnitude, y));
   const std::vector<mx::array> parts = mx::split(y, mx::Shape{dims}, -1);

@@ -52,9 +52,9 @@ mx::array Mlp::operator()(const mx::array& x) const {
     const auto parts = mx::split(apply(*gate_up_, x), 2, -1);
     return apply(down_, gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1]));
   }
-  const mx::array up = apply(*up_, x);
-  if (!gate_) return apply(down_, activate(activation_, up));
-  return apply(down_, gated(activation_, sparse(apply(*gate_, x)), up));
+  if (!gate_) return apply(down_, activate(activation_, apply(*up_, x)));
+  const auto parts = apply_all({&*gate_, &*up_}, x);
+  return apply(down_, gated(activation_, sparse(parts[0]), parts[1]));
 }
 
 namespace {
