@@ -74,7 +74,7 @@ mx::array attend_by_steps(const mx::array& queries, const KeysValues& kv,
 
 mx::array attend(const mx::array& queries, const KeysValues& kv,
                  const std::optional<mx::array>& mask, const AttendOptions& options) {
-  if (kv.bits == 0 && attends_on_cpu(queries, kv.keys[0], kv.values[0], mask)) {
+  if (kv.bits == 0 && attends_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks)) {
     return attend_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks,
                          static_cast<float>(options.scale), static_cast<float>(options.softcap));
   }

@@ -10,6 +10,15 @@ mx::array scalar(double value, const mx::array& x) {
   return mx::array(static_cast<float>(value), x.dtype());
 }
 
+namespace {
+
+/// Whether a weight is one number of x's type for each column.
+bool fits(const mx::array& weight, const mx::array& x) {
+  return weight.dtype() == x.dtype() && weight.size() == static_cast<std::size_t>(x.shape(-1));
+}
+
+}  // namespace
+
 mx::array Norm::operator()(const mx::array& x) const {
   switch (kind) {
     case NormSpec::Kind::kNone:
@@ -18,7 +27,7 @@ mx::array Norm::operator()(const mx::array& x) const {
       if (weight && weight->ndim() > 1) {
         return mx::multiply(mx::fast::rms_norm(x, std::nullopt, epsilon), *weight);
       }
-      if (computes_on_cpu(x) && (!weight || weight->dtype() == x.dtype())) {
+      if (computes_on_cpu(x) && (!weight || fits(*weight, x))) {
         return rms_norm_on_cpu(x, weight, epsilon);
       }
       return mx::fast::rms_norm(x, weight, epsilon);
@@ -84,7 +93,12 @@ mx::array activate(Activation activation, const mx::array& x) {
   return x;
 }
 
-mx::array gated(Activation activation, const mx::array& gate, const mx::array& up) {
+mx::array gated(Activation activation, const mx::array& gate, const mx::array& up, double limit) {
+  if (limit > 0) {
+    const mx::array high = scalar(limit, gate);
+    return mx::multiply(mx::minimum(activate(activation, gate), high),
+                        mx::clip(up, scalar(-limit, up), high));
+  }
   if (computes_on_cpu(gate) && gate.shape() == up.shape() && gate.dtype() == up.dtype()) {
     if (activation == Activation::kSilu) return gate_on_cpu(kernels::GateKind::kSilu, gate, up);
     if (activation == Activation::kGeluTanh) {
@@ -101,10 +115,10 @@ std::shared_ptr<const RotationTable> rotation_table(const RopeSpec& spec,
                                                     double base) {
   auto table = std::make_shared<RotationTable>();
   table->traditional = spec.traditional;
-  for (std::int64_t k = 0; k < spec.dims / 2; ++k) {
+  const auto pairs = static_cast<std::size_t>(spec.dims / 2);
+  for (std::size_t k = 0; k < (periods.empty() ? pairs : std::min(pairs, periods.size())); ++k) {
     const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(spec.dims);
-    const double period =
-        periods.empty() ? std::pow(base, exponent) : double{periods[static_cast<std::size_t>(k)]};
+    const double period = periods.empty() ? std::pow(base, exponent) : double{periods[k]};
     table->frequencies.push_back(static_cast<float>(spec.scale / period));
   }
   return table;
@@ -137,7 +151,8 @@ mx::array Rope::operator()(const mx::array& x, int offset) const {
     base = static_cast<float>(spec_.base * std::pow(growth, dims / (dims - 2.0)));
   }
   mx::array y = x;
-  if (computes_on_cpu(x) && x.shape(0) == 1 && x.ndim() == 4 && dims % 2 == 0) {
+  if (computes_on_cpu(x) && x.ndim() == 4 && x.shape(0) == 1 && dims % 2 == 0 &&
+      dims <= x.shape(-1)) {
     const bool grown = base && *base != static_cast<float>(spec_.base);
     const auto table =
         grown ? rotation_table(spec_, {}, double{*base}) : (is_long ? long_table_ : table_);
@@ -146,10 +161,11 @@ mx::array Rope::operator()(const mx::array& x, int offset) const {
     y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale), offset,
                        periods);
   }
-  if (spec_.magnitude == 1) return y;
-  if (dims == x.shape(-1)) return mx::multiply(y, scalar(spec_.magnitude, y));
+  const double magnitude = is_long ? spec_.long_magnitude : spec_.magnitude;
+  if (magnitude == 1) return y;
+  if (dims == x.shape(-1)) return mx::multiply(y, scalar(magnitude, y));
   const std::vector<mx::array> parts = mx::split(y, mx::Shape{dims}, -1);
-  return mx::concatenate({mx::multiply(parts[0], scalar(spec_.magnitude, y)), parts[1]}, -1);
+  return mx::concatenate({mx::multiply(parts[0], scalar(magnitude, y)), parts[1]}, -1);
 }
 
 }  // namespace mlxmill::runtime

@@ -26,8 +26,9 @@ struct Norm {
 
 mx::array activate(Activation activation, const mx::array& x);
 
-/// activation(gate) * up.
-mx::array gated(Activation activation, const mx::array& gate, const mx::array& up);
+/// activation(gate) * up; with a limit above 0 the activation is at most that and up within it.
+mx::array gated(Activation activation, const mx::array& gate, const mx::array& up,
+                double limit = 0);
 
 /// a + b.
 mx::array sum(const mx::array& a, const mx::array& b);

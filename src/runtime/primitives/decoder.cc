@@ -246,10 +246,12 @@ mx::array rotate_on_cpu(const mx::array& x, std::shared_ptr<const RotationTable>
 }
 
 bool attends_on_cpu(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                    const std::optional<mx::array>& mask) {
+                    const std::optional<mx::array>& mask, const std::optional<mx::array>& sinks) {
+  if (sinks && sinks->size() != static_cast<std::size_t>(queries.shape(1))) return false;
   if (!computes_on_cpu(queries) || keys.dtype() != queries.dtype() ||
       values.dtype() != queries.dtype() || queries.shape(0) != 1 || keys.shape(1) == 0 ||
-      queries.shape(1) % keys.shape(1) != 0 || keys.shape(1) != values.shape(1)) {
+      queries.shape(1) % keys.shape(1) != 0 || keys.shape(1) != values.shape(1) ||
+      keys.shape(2) != values.shape(2) || keys.shape(3) != queries.shape(3)) {
     return false;
   }
   return !mask || (mask->dtype() == mx::bool_ &&

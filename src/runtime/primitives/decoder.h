@@ -43,7 +43,7 @@ mx::array rotate_on_cpu(const mx::array& x, std::shared_ptr<const RotationTable>
 
 /// Whether attend_on_cpu takes these.
 bool attends_on_cpu(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                    const std::optional<mx::array>& mask);
+                    const std::optional<mx::array>& mask, const std::optional<mx::array>& sinks);
 
 /// As runtime/attend.h for plain keys and values.
 mx::array attend_on_cpu(const mx::array& queries, const mx::array& keys, const mx::array& values,

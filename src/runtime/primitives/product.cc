@@ -25,7 +25,8 @@ struct Form {
 /// The bias counts where it has the type of what it is added to.
 Form form_of(const Linear& layer, mx::Dtype type) {
   return {layer.scales ? std::optional(layer.scheme) : std::nullopt, layer.biases.has_value(),
-          layer.bias && layer.bias->dtype() == type};
+          layer.bias && layer.bias->dtype() == type &&
+              layer.bias->shape() == mx::Shape{layer.outputs()}};
 }
 
 /// An array in one piece. Weights are already, and cost no step of the graph.
