@@ -102,16 +102,22 @@ Result<Layout> Declaration::apply(const base::Value& config,
     MLXMILL_ASSIGN(TensorView view, tensors::view_of(tensors[i], i));
     views.push_back(std::move(view));
   }
-  return apply(config, std::span<const TensorView>(views));
+  return apply(config, std::move(views));
 }
 
 Result<Layout> Declaration::apply(const base::Value& config, std::span<const TensorView> tensors,
+                                  bool exact_norms, bool to_run) const {
+  return apply(config, std::vector<TensorView>(tensors.begin(), tensors.end()), exact_norms,
+               to_run);
+}
+
+Result<Layout> Declaration::apply(const base::Value& config, std::vector<TensorView>&& tensors,
                                   bool exact_norms, bool to_run) const {
   if (!config.as_object()) {
     return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
   }
-  MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
+  MLXMILL_ASSIGN(TensorTable table, TensorTable::of(std::move(tensors)));
   MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
   Scope scope(*program_, filled.config, table, to_run);
   MLXMILL_TRY(check_config(*program_, scope));

@@ -129,6 +129,8 @@ class Declaration {
   /// and sums stay so. `to_run`: what mlx-lm has no use for is kept where [forward] has.
   Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors,
                        bool exact_norms = false, bool to_run = false) const;
+  Result<Layout> apply(const base::Value& config, std::vector<TensorView>&& tensors,
+                       bool exact_norms = false, bool to_run = false) const;
 
   /// What [config] comes to for these tensors, when required keys are there and the checks hold.
   /// Errors: kInvalidInput, kUnsupported.
@@ -182,7 +184,7 @@ class Catalogue {
   /// model_type becomes that family's, as mlx-lm could not load it otherwise.
   /// Errors: those of find() and apply(); for a model that nothing fits, kUnknownModel with the
   /// tensors and config keys that were found.
-  Result<Choice> choose(const base::Value& config, std::span<const TensorView> tensors,
+  Result<Choice> choose(const base::Value& config, std::vector<TensorView> tensors,
                         bool exact_norms = false, bool to_run = false) const;
 
   std::span<const Declaration> declarations() const { return declarations_; }

@@ -48,10 +48,11 @@ class Planner {
     MLXMILL_TRY(open_source());
     MLXMILL_TRY(lay_out());
     MLXMILL_TRY(decide());
+    write_config();
     MLXMILL_TRY(make_jobs());
     MLXMILL_TRY(assign_files());
     number_units();
-    MLXMILL_TRY(write_small_files());
+    write_small_files();
     MLXMILL_TRY(finish_plan());
     return std::move(c_);
   }
@@ -62,10 +63,11 @@ class Planner {
   Status lay_out();
   Status decide();
   Status decide_modules();
+  void write_config();
   Status make_jobs();
   Status assign_files();
   void number_units();
-  Status write_small_files();
+  void write_small_files();
   Status finish_plan();
 
   Conversion c_;
@@ -77,6 +79,7 @@ class Planner {
   std::string declaration_text_digest_;
   sources::DecodedSource source_;
   Layout layout_;
+  io::Digest layout_digest_;
   std::vector<std::pair<std::string, quantize::Decision>> decisions_;
 };
 
@@ -145,8 +148,11 @@ Status Planner::lay_out() {
         {&c_.checkpoint.shards[t.shard].file, t.tensor.begin, t.tensor.end - t.tensor.begin});
   }
   c_.sources = std::make_unique<streaming::SourcePool>(std::move(stored));
+  // Plans of large models are mostly such lists: each goes when the next one stands.
+  c_.n_source_tensors = c_.checkpoint.tensors.size();
+  std::vector<formats::CheckpointTensor>().swap(c_.checkpoint.tensors);
   Result<architectures::Choice> choice =
-      catalogue.choose(c_.checkpoint.config, source_.tensors, c_.options.exact_norms);
+      catalogue.choose(c_.checkpoint.config, std::move(source_.tensors), c_.options.exact_norms);
   if (!choice) return std::move(choice).error().at(c_.options.source.string());
   layout_ = std::move(choice->layout);
   c_.plan.family = choice->declaration.family();
@@ -163,14 +169,6 @@ Status Planner::lay_out() {
   // Scales that were kept stay exact in their own type.
   if (!c_.options.dtype && source_.scale_type) dtype_ = source_.scale_type;
   return {};
-}
-
-/// What a float weight was coded as, where MLX could not hold those codes.
-std::optional<Scheme> quantized_before(const Module& module) {
-  if (module.tensors.empty() || !module.tensors[0].coded_as) return std::nullopt;
-  const Scheme scheme = *module.tensors[0].coded_as;
-  if (module.tensors[0].shape.back() % scheme.group_size != 0) return std::nullopt;
-  return scheme;
 }
 
 Status Planner::decide() {
@@ -230,11 +228,21 @@ Status Planner::decide_modules() {
   return {};
 }
 
+/// Uses up the layout: that and the jobs together would be most of a large plan.
 Status Planner::make_jobs() {
   JobBuilder builder(c_, {dtype_, c_.options.dequantize, packed_});
+  builder.expect(layout_.modules);
+  io::Hasher hasher;
   for (std::size_t i = 0; i < layout_.modules.size(); ++i) {
-    MLXMILL_TRY(builder.add(layout_.modules[i], decisions_[i].second));
+    Module& module = layout_.modules[i];
+    add_to_fingerprint(module, hasher);
+    MLXMILL_TRY(builder.add(module, decisions_[i].second));
+    module = {};
+    decisions_[i] = {};
   }
+  layout_digest_ = hasher.finish();
+  std::vector<Module>().swap(layout_.modules);
+  decisions_ = decltype(decisions_)();
   return {};
 }
 
@@ -284,22 +292,16 @@ Status Planner::assign_files() {
 }
 
 void Planner::number_units() {
-  // Source order makes the disk's work sequential; the numbering is the order of work.
-  std::vector<std::size_t> order(c_.jobs.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return c_.jobs[a].source_position < c_.jobs[b].source_position;
+  // Source order makes the disk's work sequential; the numbering is the order of work. In place:
+  // outputs tell apart what starts at one tensor.
+  std::sort(c_.jobs.begin(), c_.jobs.end(), [](const Job& a, const Job& b) {
+    return std::pair(a.source_position, a.outputs[0]) < std::pair(b.source_position, b.outputs[0]);
   });
-  std::vector<Job> sorted;
-  sorted.reserve(order.size());
-  for (std::size_t i : order) {
-    Job& job = c_.jobs[i];
+  for (Job& job : c_.jobs) {
     job.first_unit = c_.n_units;
     job.n_units = base::div_ceil(job.elements, job.unit_elements);
     c_.n_units += job.n_units;
-    sorted.push_back(std::move(job));
   }
-  c_.jobs = std::move(sorted);
 }
 
 /// Parameters as mlx-lm counts them for the index: those of leaf modules. A tensor that sits on a
@@ -320,7 +322,7 @@ std::uint64_t leaf_parameters(const std::vector<PlannedModule>& modules) {
   return total;
 }
 
-Status Planner::write_small_files() {
+void Planner::write_config() {
   base::Value quantization;
   if (!source_.method.empty())
     quantization = kept_quantization(layout_.modules, decisions_, source_.quantization, scheme_);
@@ -334,7 +336,11 @@ Status Planner::write_small_files() {
   c_.config_text =
       output_config_text(std::move(config), quantization, c_.options.dequantize,
                          std::any_of(layout_.modules.begin(), layout_.modules.end(), sees));
+}
+
+void Planner::write_small_files() {
   std::vector<std::pair<std::string, std::string>> weight_map;
+  weight_map.reserve(c_.outputs.size());
   std::uint64_t total_size = 0;
   for (const OutputTensor& tensor : c_.outputs) {
     total_size += tensor.bytes;
@@ -353,11 +359,11 @@ Status Planner::write_small_files() {
                                                      static_cast<double>(c_.plan.parameters)
                                                : 0;
   c_.card = output_card(c_, scheme_);
-  return {};
 }
 
 Status Planner::finish_plan() {
   Plan& plan = c_.plan;
+  plan.tensors.reserve(c_.outputs.size());
   for (const OutputTensor& tensor : c_.outputs) {
     plan.tensors.push_back({.name = tensor.name,
                             .dtype = tensor.dtype,
@@ -377,7 +383,7 @@ Status Planner::finish_plan() {
     MLXMILL_ASSIGN(const std::int64_t modified, shard.file.modified());
     c_.modified.push_back(modified);
   }
-  c_.fingerprint = fingerprint(c_, layout_, declaration_text_digest_);
+  c_.fingerprint = fingerprint(c_, layout_digest_, declaration_text_digest_);
   return {};
 }
 

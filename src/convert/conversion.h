@@ -15,7 +15,7 @@
 #include "formats/safetensors.h"
 #include "mlxmill/convert.h"
 #include "streaming/source.h"
-#include "streaming/view_reader.h"
+#include "tensors/tensor_view.h"
 
 namespace mlxmill::convert {
 
@@ -49,16 +49,17 @@ struct Job {
     kDequantize,  ///< Codes, scales and (affine) biases to float.
   };
   Kind kind = Kind::kCopy;
-  std::vector<streaming::ViewReader>
-      inputs;                 ///< The weight; for kDequantize codes, scales and perhaps biases.
+  /// The weight; for kDequantize codes, scales and perhaps biases. Names are left out.
+  std::vector<tensors::TensorView> inputs;
   DType from = DType::kBF16;  ///< Stored dtype of the weight (kDequantize: of the scales).
   DType to =
       DType::kBF16;  ///< Dtype it is converted to first, and the output's where not quantized.
   std::optional<Scheme> scheme;
   std::optional<DType> bytes_are;  ///< kCopy of bytes: the 8-bit floats that they hold.
   std::vector<std::size_t>
-      outputs;                 ///< Into Conversion::outputs; codes, scales, biases or one tensor.
-  std::uint64_t elements = 0;  ///< Weights.
+      outputs;                  ///< Into Conversion::outputs; codes, scales, biases or one tensor.
+  std::uint64_t elements = 0;   ///< Weights.
+  std::uint64_t whole_row = 1;  ///< Elements that reading goes best in multiples of.
   std::uint64_t unit_elements = 0;
   std::uint64_t first_unit = 0;  ///< Units are numbered through all jobs.
   std::uint64_t n_units = 0;
@@ -76,8 +77,9 @@ struct Conversion {
   std::string card;                 ///< README.md.
   std::vector<std::string> copies;  ///< Files copied beside the weights.
   std::vector<std::pair<std::string, std::string>>
-      made;  ///< Files written beside them: name, text.
-  formats::Checkpoint checkpoint;
+      made;                        ///< Files written beside them: name, text.
+  formats::Checkpoint checkpoint;  ///< Without its tensors: `sources` has them.
+  std::size_t n_source_tensors = 0;
   std::unique_ptr<streaming::SourcePool> sources;  ///< What the jobs read from.
   std::vector<OutputTensor> outputs;               ///< In file and data order.
   std::vector<OutputFile> files;

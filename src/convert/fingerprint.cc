@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "io/hash.h"
 #include "mlxmill/version.h"
 #include "tensors/operation.h"
 
@@ -11,7 +10,11 @@ namespace mlxmill::convert {
 using architectures::Module;
 using tensors::TensorView;
 
-std::string fingerprint(const Conversion& c, const architectures::Layout& layout,
+void add_to_fingerprint(const Module& module, io::Hasher& hasher) {
+  for (const TensorView& view : module.tensors) hasher.update(tensors::describe(view));
+}
+
+std::string fingerprint(const Conversion& c, const io::Digest& layout,
                         std::string_view declaration) {
   std::string text = fmt::format("mlxmill {}\n", version());
   io::Hasher hasher;
@@ -23,11 +26,7 @@ std::string fingerprint(const Conversion& c, const architectures::Layout& layout
                               static_cast<int>(job.from), static_cast<int>(job.to),
                               job.unit_elements, job.n_units, job.outputs[0]));
   }
-  for (const Module& module : layout.modules) {
-    for (const TensorView& view : module.tensors) {
-      hasher.update(tensors::describe(view));
-    }
-  }
+  hasher.update(io::to_hex(layout));
   hasher.update(c.config_text);
   hasher.update(declaration);
   text += io::to_hex(hasher.finish());

@@ -7,6 +7,7 @@
 
 #include "base/checked_math.h"
 #include "convert/packed_modules.h"
+#include "streaming/view_reader.h"
 #include "tensors/operation.h"
 
 namespace mlxmill::convert {
@@ -26,24 +27,47 @@ std::size_t first_source(const TensorView& view) {
   return piece.computed->inputs.empty() ? 0 : first_source(piece.computed->inputs[0]);
 }
 
+void add_input(Job& job, const TensorView& view) {
+  job.inputs.push_back(view);
+  job.inputs.back().name = {};
+  job.inputs.back().packed.reset();
+}
+
 Job make_job(Job::Kind kind, const Module& module, const TensorView& weight,
-             streaming::SourcePool& pool) {
+             const streaming::SourcePool& pool) {
   Job job;
   job.kind = kind;
   job.module = module.path.empty() ? weight.name : module.path;
   job.from = weight.dtype;
-  job.inputs.emplace_back(weight, pool);
+  add_input(job, weight);
   job.depth = tensors::depth(weight);
-  job.elements = job.inputs[0].elements();
+  // Readers are made when the job is: all of them at once would take more than the plan.
+  streaming::SourcePool own = streaming::SourcePool::over(pool);
+  const streaming::ViewReader reader(weight, own);
+  job.elements = reader.elements();
   job.source_bytes = job.elements * dtype_bytes(weight.dtype);
-  const std::uint64_t row = job.inputs[0].preferred_multiple();
+  job.whole_row = reader.preferred_multiple();
   job.source_position = first_source(weight);
-  job.unit_elements =
-      row > 1 && row <= kLongestWholeRow ? base::round_up(kUnitElements, row) : kUnitElements;
+  job.unit_elements = job.whole_row > 1 && job.whole_row <= kLongestWholeRow
+                          ? base::round_up(kUnitElements, job.whole_row)
+                          : kUnitElements;
   return job;
 }
 
 }  // namespace
+
+void JobBuilder::expect(const std::vector<Module>& modules) {
+  std::size_t n_tensors = 0;
+  std::size_t n_outputs = 0;
+  for (const Module& module : modules) {
+    n_tensors += module.tensors.size();
+    const bool codes = !module.packed && architectures::is_quantizable(module.kind);
+    n_outputs += module.tensors.size() + (codes ? 2 : 0);
+  }
+  c_.jobs.reserve(c_.jobs.size() + n_tensors);
+  c_.outputs.reserve(c_.outputs.size() + n_outputs);
+  c_.plan.modules.reserve(c_.plan.modules.size() + modules.size());
+}
 
 /// The dtype a float tensor leaves with.
 DType JobBuilder::cast_type(const Module& module, std::size_t index) const {
@@ -101,8 +125,9 @@ void JobBuilder::add_dequantize(const Module& module, const Scheme& scheme) {
   job.unit_elements = kUnitElements;
   job.scheme = scheme;
   for (std::size_t i = 1; i < (affine ? 3u : 2u); ++i) {
-    job.inputs.emplace_back(module.tensors[i], *c_.sources);
-    job.source_bytes += job.inputs.back().elements() * job.inputs.back().element_bytes();
+    const TensorView& view = module.tensors[i];
+    add_input(job, view);
+    job.source_bytes += *base::element_count(view.shape) * dtype_bytes(view.dtype);
   }
   // mlx casts scales and biases before it dequantizes; the other modes always give bfloat16.
   job.from = affine ? module.tensors[1].dtype : DType::kBF16;

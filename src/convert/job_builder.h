@@ -26,6 +26,9 @@ class JobBuilder {
   JobBuilder(Conversion& conversion, JobSettings settings)
       : c_(conversion), settings_(std::move(settings)) {}
 
+  /// Makes room for these modules.
+  void expect(const std::vector<architectures::Module>& modules);
+
   /// Errors: kInvalidInput when a packed module's shapes fit no scheme its config names.
   Status add(const architectures::Module& module, const quantize::Decision& decision);
 

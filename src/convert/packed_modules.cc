@@ -51,8 +51,9 @@ TensorView factor_of_rows(const TensorView& scales, const base::Shape& codes) {
           tensors::MultiplyConstant{1 / kLargest}, DType::kF32, scales.shape, {scales}});
   TensorView rows = factor;
   rows.shape = {codes[0], codes[1], 1};
-  rows.pieces[0].shape = rows.shape;
-  rows.pieces[0].strides = {1, 0, 1};
+  tensors::Piece& piece = rows.pieces.edit()[0];
+  piece.shape = rows.shape;
+  piece.strides = {1, 0, 1};
   return rows;
 }
 
@@ -129,6 +130,13 @@ std::size_t Requantized::settle(std::vector<Module>& modules, const Decisions& d
     }
   }
   return n_rounded;
+}
+
+std::optional<Scheme> quantized_before(const Module& module) {
+  if (module.tensors.empty() || !module.tensors[0].coded_as) return std::nullopt;
+  const Scheme scheme = *module.tensors[0].coded_as;
+  if (module.tensors[0].shape.back() % scheme.group_size != 0) return std::nullopt;
+  return scheme;
 }
 
 base::Value kept_quantization(const std::vector<Module>& modules, const Decisions& decisions,

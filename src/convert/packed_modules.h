@@ -47,4 +47,7 @@ base::Value kept_quantization(const std::vector<architectures::Module>& modules,
                               const Decisions& decisions, const base::Value& own,
                               const std::optional<Scheme>& run);
 
+/// What a float weight was coded as, where MLX could not hold those codes.
+std::optional<Scheme> quantized_before(const architectures::Module& module);
+
 }  // namespace mlxmill::convert

@@ -218,7 +218,9 @@ class Pipeline {
   template <typename Finish>
   Status make_run(UnitWorker& worker, const Job& job, std::uint64_t first, std::uint64_t n,
                   const Finish& finish) {
-    if (slow_source_) read_ahead(job, first + n);
+    // The units that the workers will want after the ones in hand.
+    if (slow_source_)
+      worker.will_read(job, first + n, first + n + static_cast<std::uint64_t>(threads_) * 4);
     const auto start = Clock::now();
     std::uint64_t bytes = 0;
     MLXMILL_TRY(
@@ -231,14 +233,6 @@ class Pipeline {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     slow_source_ = static_cast<double>(bytes) < seconds * kCachedBytesPerSecond / 4;
     return {};
-  }
-
-  /// Announces the units that the workers will want after the ones in hand.
-  void read_ahead(const Job& job, std::uint64_t unit) const {
-    const auto ahead = static_cast<std::uint64_t>(threads_) * 4;
-    if (unit >= job.n_units) return;
-    job.inputs[0].will_read(std::min(job.elements, unit * job.unit_elements),
-                            std::min(job.elements, (unit + ahead) * job.unit_elements));
   }
 
   Status read_back() {
@@ -325,8 +319,7 @@ std::uint64_t memory_needed(const Conversion& conversion) {
   }
   // Tables: plan, headers and journal state, a few hundred bytes a tensor.
   const std::uint64_t tables =
-      conversion.n_units +
-      (conversion.outputs.size() + conversion.checkpoint.tensors.size()) * 1024;
+      conversion.n_units + (conversion.outputs.size() + conversion.n_source_tensors) * 1024;
   return threads * largest + tables;
 }
 

@@ -37,7 +37,7 @@ OutputRange output_range(const Conversion& conversion, const Job& job, std::uint
 std::uint64_t unit_source_bytes(const Job& job, std::uint64_t unit) {
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
-    bytes += input_elements(job, i, weights_of(job, unit)) * job.inputs[i].element_bytes();
+    bytes += input_elements(job, i, weights_of(job, unit)) * dtype_bytes(job.inputs[i].dtype);
   }
   return bytes;
 }
@@ -45,8 +45,8 @@ std::uint64_t unit_source_bytes(const Job& job, std::uint64_t unit) {
 std::uint64_t UnitWorker::batch_bytes(const Job& job, std::uint64_t units) {
   const std::uint64_t n = std::min(job.elements, job.unit_elements * units);
   const std::uint64_t unit = std::min(job.elements, job.unit_elements);
-  const bool transposed = job.inputs[0].preferred_multiple() > 1;
-  std::uint64_t bytes = n * job.inputs[0].element_bytes() * (transposed ? 2 : 1);
+  const bool transposed = job.whole_row > 1;
+  std::uint64_t bytes = n * dtype_bytes(job.inputs[0].dtype) * (transposed ? 2 : 1);
   if (job.from != job.to) bytes += unit * dtype_bytes(job.to);
   // Each computation holds its values as float32 beside what it reads.
   bytes += job.depth * unit * 8;
@@ -54,10 +54,16 @@ std::uint64_t UnitWorker::batch_bytes(const Job& job, std::uint64_t units) {
 }
 
 std::uint64_t UnitWorker::units_per_batch(const Job& job, std::uint64_t budget_bytes) {
-  if (job.inputs[0].preferred_multiple() <= 1) return 1;
+  if (job.whole_row <= 1) return 1;
   const std::uint64_t one = batch_bytes(job, 1);
   return std::clamp<std::uint64_t>(budget_bytes / std::max<std::uint64_t>(one, 1), 1,
                                    std::max<std::uint64_t>(job.n_units, 1));
+}
+
+void UnitWorker::will_read(const Job& job, std::uint64_t first, std::uint64_t last) {
+  if (first >= job.n_units) return;
+  reader_.inputs(job)[0].will_read(std::min(job.elements, first * job.unit_elements),
+                                   std::min(job.elements, last * job.unit_elements));
 }
 
 Status UnitWorker::read(const Job& job, std::uint64_t first, std::uint64_t n) {
@@ -67,8 +73,8 @@ Status UnitWorker::read(const Job& job, std::uint64_t first, std::uint64_t n) {
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
     const std::uint64_t from = input_elements(job, i, begin);
     const std::uint64_t to = input_elements(job, i, end);
-    std::byte* out = grow(raw_[i], (to - from) * job.inputs[i].element_bytes());
-    Status status = job.inputs[i].read(from, to, out, scratch_);
+    std::byte* out = grow(raw_[i], (to - from) * dtype_bytes(job.inputs[i].dtype));
+    Status status = reader_.inputs(job)[i].read(from, to, out, scratch_);
     if (!status) return std::move(status.error().at(job.module));
   }
   return {};
@@ -78,7 +84,7 @@ void UnitWorker::dequantize(const Job& job, std::uint64_t offset_elements, std::
   std::array<const std::byte*, 3> parts{};
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
     parts[i] =
-        raw_[i].data() + input_elements(job, i, offset_elements) * job.inputs[i].element_bytes();
+        raw_[i].data() + input_elements(job, i, offset_elements) * dtype_bytes(job.inputs[i].dtype);
   }
   if (job.scheme->mode == Mode::kAffine && job.from != job.to) {
     const std::uint64_t groups = n / static_cast<std::uint64_t>(job.scheme->group_size);
@@ -115,7 +121,7 @@ Status UnitWorker::compute(const Job& job, std::uint64_t first, std::uint64_t un
     return write(job, unit, std::array<const std::byte*, 1>{out_[0].data()}, record);
   }
 
-  const std::byte* weights = raw_[0].data() + offset * job.inputs[0].element_bytes();
+  const std::byte* weights = raw_[0].data() + offset * dtype_bytes(job.inputs[0].dtype);
   if (job.from != job.to) {
     std::byte* cast = grow(cast_, n * dtype_bytes(job.to));
     kernels::convert_floats(weights, job.from, cast, job.to, n);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "convert/conversion.h"
+#include "convert/job_reader.h"
 #include "convert/journal.h"
 #include "io/file.h"
 #include "mlxmill/result.h"
@@ -31,7 +32,7 @@ std::uint64_t unit_source_bytes(const Job& job, std::uint64_t unit);
 class UnitWorker {
  public:
   UnitWorker(const Conversion& conversion, std::span<io::File> files)
-      : c_(conversion), files_(files) {}
+      : c_(conversion), files_(files), reader_(conversion) {}
 
   /// Units of a job that are read at once: 1, or as many as the budget holds where reading wants
   /// long runs.
@@ -51,6 +52,10 @@ class UnitWorker {
     return {};
   }
 
+  /// Tells the operating system that units [first, last) of `job`, or those there are, will be
+  /// read.
+  void will_read(const Job& job, std::uint64_t first, std::uint64_t last);
+
   /// Reads a written unit back. True when its bytes have the recorded digests.
   Result<bool> matches(const Job& job, std::uint64_t unit, const UnitRecord& record);
 
@@ -63,6 +68,7 @@ class UnitWorker {
 
   const Conversion& c_;
   std::span<io::File> files_;
+  JobReader reader_;
   std::vector<std::vector<std::byte>> raw_;  ///< By input.
   std::vector<std::byte> cast_;
   streaming::Scratch scratch_;

@@ -10,6 +10,7 @@
 
 #include "base/parallel.h"
 #include "convert/conversion.h"
+#include "convert/job_reader.h"
 #include "formats/quantization_config.h"
 #include "kernels/kernels.h"
 
@@ -36,6 +37,8 @@ Result<Conversion> open_weights(const std::filesystem::path& path) {
 // Weights [begin, end) of a job as float32. `floats` is resized.
 class WeightReader {
  public:
+  explicit WeightReader(const Conversion& model) : reader_(model) {}
+
   Status read(const Job& job, std::uint64_t begin, std::uint64_t end, std::vector<float>& floats) {
     const std::uint64_t n = end - begin;
     floats.resize(n);
@@ -44,7 +47,7 @@ class WeightReader {
       MLXMILL_TRY(dequantize(job, begin, n));
     } else {
       plain_.resize(n * dtype_bytes(job.from));
-      MLXMILL_TRY(job.inputs[0].read(begin, end, plain_.data(), scratch_));
+      MLXMILL_TRY(reader_.inputs(job)[0].read(begin, end, plain_.data(), scratch_));
     }
     kernels::convert_floats(plain_.data(), job.from, floats.data(), DType::kF32, n);
     return {};
@@ -57,21 +60,23 @@ class WeightReader {
     const auto bits = static_cast<std::uint64_t>(scheme.bits);
     // Codes are 32-bit words; a group of any scheme fills whole ones.
     codes_.resize(kernels::code_bytes(scheme, n));
+    const std::vector<streaming::ViewReader>& inputs = reader_.inputs(job);
     MLXMILL_TRY(
-        job.inputs[0].read(begin * bits / 32, (begin + n) * bits / 32, codes_.data(), scratch_));
+        inputs[0].read(begin * bits / 32, (begin + n) * bits / 32, codes_.data(), scratch_));
     const auto read_groups = [&](std::size_t input, std::vector<std::byte>& out) {
-      const streaming::ViewReader& reader = job.inputs[input];
+      const streaming::ViewReader& reader = inputs[input];
       out.resize(n / group * reader.element_bytes());
       return reader.read(begin / group, (begin + n) / group, out.data(), scratch_);
     };
     MLXMILL_TRY(read_groups(1, scales_));
-    if (job.inputs.size() > 2) MLXMILL_TRY(read_groups(2, biases_));
+    if (inputs.size() > 2) MLXMILL_TRY(read_groups(2, biases_));
     plain_.resize(n * dtype_bytes(job.from));
     kernels::dequantize(scheme, {codes_.data(), scales_.data(), biases_.data()}, job.from, n,
                         plain_.data());
     return {};
   }
 
+  convert::JobReader reader_;
   streaming::Scratch scratch_;
   std::vector<std::byte> codes_;
   std::vector<std::byte> scales_;
@@ -118,6 +123,9 @@ Result<std::vector<Pair>> pair_up(const Conversion& candidate, const Conversion&
 }
 
 struct Buffers {
+  Buffers(const Conversion& made, const Conversion& original)
+      : candidate_reader(made), reference_reader(original) {}
+
   WeightReader candidate_reader;
   WeightReader reference_reader;
   std::vector<float> candidate;
@@ -144,13 +152,14 @@ Status measure_pair(Pair& pair, Buffers& buffers) {
 }
 
 // Modules are taken from a shared counter; the first error, or that the caller stopped, ends it.
-Status measure_all(std::vector<Pair>& pairs, int threads, const LayerProgress& progress) {
+Status measure_all(std::vector<Pair>& pairs, const Conversion& made, const Conversion& original,
+                   int threads, const LayerProgress& progress) {
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   std::size_t done = 0;
   Status failure;
   base::run_workers(std::max(threads, 1), [&](int) {
-    Buffers buffers;
+    Buffers buffers(made, original);
     for (std::size_t i = next++; i < pairs.size(); i = next++) {
       Status status = measure_pair(pairs[i], buffers);
       const std::lock_guard lock(mutex);
@@ -175,7 +184,7 @@ Result<std::vector<LayerError>> layer_errors(const std::filesystem::path& candid
   MLXMILL_ASSIGN(const Conversion original, open_weights(reference));
   Result<std::vector<Pair>> pairs = pair_up(made, original);
   if (!pairs) return std::move(pairs).error().at(candidate.string());
-  MLXMILL_TRY(measure_all(*pairs, threads, progress));
+  MLXMILL_TRY(measure_all(*pairs, made, original, threads, progress));
   std::vector<LayerError> errors;
   for (Pair& pair : *pairs) errors.push_back(std::move(pair.result));
   return errors;

@@ -63,8 +63,9 @@ Result<std::vector<tensors::TensorView>> stored_views(const formats::Checkpoint&
         tensors::TensorView view,
         tensors::view_of(tensors::SourceTensor{t.tensor.name, t.tensor.dtype, t.tensor.shape}, i));
     if (!t.strides.empty()) {
-      view.pieces[0].offset = t.offset;
-      view.pieces[0].strides = t.strides;
+      tensors::Piece& piece = view.pieces.edit()[0];
+      piece.offset = t.offset;
+      piece.strides = t.strides;
     }
     views.push_back(std::move(view));
   }

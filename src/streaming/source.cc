@@ -30,8 +30,19 @@ SourcePool::~SourcePool() = default;
 SourcePool::SourcePool(SourcePool&&) noexcept = default;
 SourcePool& SourcePool::operator=(SourcePool&&) noexcept = default;
 
+SourcePool SourcePool::over(const SourcePool& stored) {
+  SourcePool pool({});
+  pool.below_ = &stored;
+  return pool;
+}
+
+const Source* SourcePool::stored(std::size_t index) const {
+  if (below_) return below_->stored(index);
+  return index < stored_.size() ? stored_[index].get() : nullptr;
+}
+
 const Source* SourcePool::find(const tensors::Piece& piece) {
-  if (!piece.computed) return piece.source < stored_.size() ? stored_[piece.source].get() : nullptr;
+  if (!piece.computed) return stored(piece.source);
   std::unique_ptr<Source>& source = computed_[piece.computed.get()];
   if (!source) {
     // The map's nodes stay where they are while the inputs are set up.

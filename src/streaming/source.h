@@ -38,10 +38,13 @@ struct StoredTensor {
 };
 
 /// All sources of a checkpoint. Computed tensors are set up when a view first needs them, once
-/// each. Threads: find() from one thread only.
+/// each. Threads: find() from one thread only, but on pools over one other from one each.
 class SourcePool {
  public:
   explicit SourcePool(std::vector<StoredTensor> stored);
+  /// A pool with the stored tensors of another, which must outlive it, and computed ones of its
+  /// own.
+  static SourcePool over(const SourcePool& stored);
   ~SourcePool();
   SourcePool(SourcePool&&) noexcept;
   SourcePool& operator=(SourcePool&&) noexcept;
@@ -49,6 +52,9 @@ class SourcePool {
   const Source* find(const tensors::Piece& piece);
 
  private:
+  const Source* stored(std::size_t index) const;
+
+  const SourcePool* below_ = nullptr;
   std::vector<std::unique_ptr<Source>> stored_;
   std::map<const tensors::Computed*, std::unique_ptr<Source>> computed_;
   /// The computed tensors live as long as what reads them.

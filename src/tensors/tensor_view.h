@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,29 @@ struct Piece {
   std::shared_ptr<const Computed> computed = nullptr;  ///< The tensor, when it is not stored.
 };
 
+/// The pieces of a view. Copies share them until one of them is edited: plans hold many views of
+/// the same tensors.
+class PieceList {
+ public:
+  PieceList() = default;
+  PieceList(std::initializer_list<Piece> pieces);
+  PieceList(std::vector<Piece> pieces);
+
+  std::size_t size() const { return all_ ? all_->size() : 0; }
+  bool empty() const { return size() == 0; }
+  const Piece* data() const { return all_ ? all_->data() : nullptr; }
+  const Piece* begin() const { return data(); }
+  const Piece* end() const { return data() + size(); }
+  const Piece& operator[](std::size_t i) const { return (*all_)[i]; }
+
+  /// The pieces to be changed, no longer shared.
+  std::vector<Piece>& edit();
+  void push_back(Piece piece);
+
+ private:
+  std::shared_ptr<std::vector<Piece>> all_;
+};
+
 struct Packed;
 
 /// A tensor made of pieces laid one after the other along the outermost axis: row-major element k
@@ -44,7 +68,7 @@ struct TensorView {
   std::string name;
   DType dtype = DType::kBF16;  ///< Of its elements; the bytes of the pieces are read as such.
   base::Shape shape;
-  std::vector<Piece> pieces;
+  PieceList pieces;
   /// The same values as MLX codes, when the source holds them so that nothing is lost. `dtype`,
   /// `shape` and `pieces` are then those of the decoded weights.
   std::shared_ptr<const Packed> packed = nullptr;

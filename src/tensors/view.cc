@@ -106,7 +106,7 @@ Piece whole(const TensorView& view, const base::Shape& shape) {
 
 /// A view under another shape, piece by piece or row by row: [g, h, n] cut out of a larger [G, h,
 /// n] read as [g * h, n]. False when its elements do not lie so.
-bool cut_to_rows(const TensorView& view, const base::Shape& shape, std::vector<Piece>& pieces) {
+bool cut_to_rows(const TensorView& view, const base::Shape& shape, PieceList& pieces) {
   const std::uint64_t inner = count(shape) / static_cast<std::uint64_t>(shape[0]);
   std::vector<Piece> result;
   for (const Piece& piece : view.pieces) {
@@ -211,10 +211,11 @@ Result<TensorView> transpose(const TensorView& view, std::span<const std::size_t
   if (view.pieces.size() > 1 && axes[0] != 0) return transpose(gathered(view), axes);
   TensorView result = view;
   for (std::size_t k = 0; k < axes.size(); ++k) result.shape[k] = view.shape[axes[k]];
-  for (std::size_t p = 0; p < view.pieces.size(); ++p) {
+  std::vector<Piece>& pieces = result.pieces.edit();
+  for (std::size_t p = 0; p < pieces.size(); ++p) {
     for (std::size_t k = 0; k < axes.size(); ++k) {
-      result.pieces[p].shape[k] = view.pieces[p].shape[axes[k]];
-      result.pieces[p].strides[k] = view.pieces[p].strides[axes[k]];
+      pieces[p].shape[k] = view.pieces[p].shape[axes[k]];
+      pieces[p].strides[k] = view.pieces[p].strides[axes[k]];
     }
   }
   result.packed = nullptr;
@@ -301,7 +302,7 @@ Result<TensorView> concatenate(std::span<const TensorView> views, std::size_t ax
                                        base::quoted(first.name)));
     }
     result.shape[axis] += view.shape[axis];
-    result.pieces.insert(result.pieces.end(), view.pieces.begin(), view.pieces.end());
+    for (const Piece& piece : view.pieces) result.pieces.push_back(piece);
   }
   if (axis == 0) {
     result.packed =
@@ -325,7 +326,7 @@ Result<TensorView> repeat(const TensorView& view, std::size_t axis, std::int64_t
   TensorView wide = decoded(view);
   const auto at = static_cast<std::ptrdiff_t>(axis) + 1;
   wide.shape.insert(wide.shape.begin() + at, times);
-  for (Piece& piece : wide.pieces) {
+  for (Piece& piece : wide.pieces.edit()) {
     piece.shape.insert(piece.shape.begin() + at, times);
     piece.strides.insert(piece.strides.begin() + at, 0);
   }
@@ -345,7 +346,7 @@ Result<TensorView> bit_cast(const TensorView& view, DType dtype) {
                    fmt::format("its rows {} {} are no whole number of {}", dtype_name(view.dtype),
                                base::to_string(view.shape), dtype_name(dtype)));
   }
-  for (Piece& piece : result.pieces) {
+  for (Piece& piece : result.pieces.edit()) {
     bool fits = piece.strides.back() == 1 && piece.offset * from % to == 0;
     for (std::size_t k = 0; k + 1 < piece.shape.size(); ++k) {
       fits = fits && piece.strides[k] * from % to == 0;
@@ -355,7 +356,7 @@ Result<TensorView> bit_cast(const TensorView& view, DType dtype) {
       break;
     }
   }
-  for (Piece& piece : result.pieces) {
+  for (Piece& piece : result.pieces.edit()) {
     for (std::int64_t& stride : piece.strides) stride = stride * from / to;
     piece.strides.back() = 1;
     piece.offset = piece.offset * from / to;

@@ -202,6 +202,10 @@ VARIANTS = {  # change of the config, dtype, options of save_pretrained, change 
 }
 
 
+def known_types():
+    return set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) | set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
 def model_class(model_type):
     for table in (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
         if model_type in table:

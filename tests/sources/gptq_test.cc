@@ -130,7 +130,7 @@ TEST(Gptq, RefusesAnIndexThatDoesNotLieInARow) {
   // As a PyTorch file may expand a single number.
   std::vector<Stored> stored = with_index(runs());
   std::vector<tensors::TensorView> views = views_of(stored);
-  views[3].pieces[0].strides = {0};
+  views[3].pieces.edit()[0].strides = {0};
   const base::Value config(base::Object{{"quantization_config", json(kGptq)}});
   const auto result = decode(
       config, base::Value(), views,
