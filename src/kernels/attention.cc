@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "kernels/active_target.h"
-#include "kernels/float_rows-inl.h"
 #include "kernels/ref/decoder.h"
 #include "kernels/sigmoid-inl.h"
+#include "kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mlxmill::kernels {
