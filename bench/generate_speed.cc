@@ -1,11 +1,14 @@
 // Tokens per second of a model: a prompt in one go, then tokens one at a time, greedy. Prints JSON
-// for bench/generate_bench.py.
+// for bench/generate_bench.py. With `logits`: those after a prompt of 4 tokens instead, as the
+// model computes and in float32.
 //   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS]
+//   generate_speed MODEL logits
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -67,19 +70,6 @@ mlxmill::Status measure(const Model& model, std::size_t prompt, int tokens, int 
   return {};
 }
 
-/// Greedy tokens after a prompt of 16, for comparison with others, and the first logits.
-mlxmill::Status answer(const Model& model, std::vector<std::int32_t>& tokens, Logits& first) {
-  ModelCache cache = model.new_cache();
-  MLXMILL_ASSIGN(Logits logits, model.run(prompt_of(16, model.facts().vocabulary), cache));
-  first = logits;
-  for (int i = 0; i < 8; ++i) {
-    const std::int32_t next = likeliest(logits);
-    tokens.push_back(next);
-    MLXMILL_ASSIGN(logits, model.run({&next, 1}, cache));
-  }
-  return {};
-}
-
 template <class T>
 void print(const char* name, const std::vector<T>& values) {
   std::printf("\"%s\": [", name);
@@ -94,34 +84,52 @@ int fail(const Error& error) {
   return 1;
 }
 
-}  // namespace
+/// The last logits of a prompt of 4 whose last token comes alone, as when generating.
+Result<Logits> logits_of(const Model& model) {
+  const std::vector<std::int32_t> ids = prompt_of(4, model.facts().vocabulary);
+  ModelCache cache = model.new_cache();
+  MLXMILL_ASSIGN(const Logits first, model.run(std::span(ids).first(3), cache));
+  return model.run(std::span(ids).last(1), cache);
+}
 
-int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  const auto number = [&](int i, int otherwise) {
-    return argc > i ? std::atoi(argv[i]) : otherwise;
-  };
-  mlxmill::ModelOptions options;
-  options.path = argv[1];
+int print_logits(mlxmill::ModelOptions options) {
+  std::printf("{");
+  for (const char* name : {"logits", "logits32"}) {
+    const Result<Model> model = Model::open(options);
+    if (!model) return fail(model.error());
+    const Result<Logits> logits = logits_of(*model);
+    if (!logits) return fail(logits.error());
+    print(name, logits->values);
+    options.dtype = mlxmill::DType::kF32;
+  }
+  std::printf("\"prompt\": 4}\n");
+  return 0;
+}
+
+int print_speed(const mlxmill::ModelOptions& options, int prompt, int tokens, int repeats) {
   const Result<Model> model = Model::open(options);
   if (!model) return fail(model.error());
-  std::vector<std::int32_t> tokens;
-  Logits first;
-  if (auto status = answer(*model, tokens, first); !status) return fail(status.error());
   Speeds speeds;
-  const auto prompt = static_cast<std::size_t>(number(2, 512));
-  if (auto status = measure(*model, prompt, number(3, 64), number(4, 3), speeds); !status) {
-    return fail(status.error());
-  }
+  const auto status = measure(*model, static_cast<std::size_t>(prompt), tokens, repeats, speeds);
+  if (!status) return fail(status.error());
   const std::uint64_t bytes = model->facts().weight_bytes;
   mlxmill::base::ThreadPool pool(mlxmill::base::available_cores());
   std::printf("{");
-  print("tokens", tokens);
-  print("logits", first.values);
   print("prefill", speeds.prefill);
   print("decode", speeds.decode);
   std::printf("\"weight_bytes\": %llu, \"bandwidth\": %.0f}\n",
               static_cast<unsigned long long>(bytes),
               mlxmill::bench::read_bandwidth(pool, static_cast<std::size_t>(bytes), 3));
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  mlxmill::ModelOptions options;
+  options.path = argv[1];
+  if (argc > 2 && std::string(argv[2]) == "logits") return print_logits(options);
+  const auto number = [&](int i, int other) { return argc > i ? std::atoi(argv[i]) : other; };
+  return print_speed(options, number(2, 512), number(3, 64), number(4, 3));
 }

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "kernels/active_target.h"
-#include "kernels/float_rows-inl.h"
 #include "kernels/ref/decoder.h"
 #include "kernels/sigmoid-inl.h"
+#include "kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mlxmill::kernels {
@@ -94,7 +94,8 @@ float soften(const Attention& a, std::size_t token, const Seen& seen, const floa
   for (; j + kLanes <= n; j += kLanes) mosts = hn::Max(mosts, hn::LoadU(FloatTag(), s + j));
   most = hn::GetLane(hn::MaxOfLanes(FloatTag(), mosts));
   for (; j < n; ++j) most = std::max(most, s[j]);
-  if (most == lowest) {
+  // Highway may take the lowest finite number for infinity.
+  if (most <= std::numeric_limits<float>::lowest()) {
     std::fill_n(s, n, 0.0f);
     return 0;
   }

@@ -13,6 +13,7 @@
 #include "kernels/float_rows.h"
 #include "kernels/floats-inl.h"
 #include "kernels/ref/block_float.h"
+#include "kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mlxmill::kernels {
@@ -20,28 +21,6 @@ namespace HWY_NAMESPACE {
 namespace {
 
 #if MLXMILL_TARGET_HAS_VECTORS
-
-/// n elements of `type` to F32, then zeros up to a multiple of 16.
-template <DType kType>
-HWY_INLINE void widen_typed(const std::uint8_t* from, std::size_t n, float* to) {
-  std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    hn::StoreU(load_floats<kType>(from + i * kBytes<kType>), FloatTag(), to + i);
-  }
-  for (; i < n; ++i) to[i] = ref::load(kType, from, i);
-  for (; i < padded(n); ++i) to[i] = 0.0f;
-}
-
-HWY_NOINLINE void widen(DType type, const std::uint8_t* from, std::size_t n, float* to) {
-  switch (type) {
-    case DType::kF16:
-      return widen_typed<DType::kF16>(from, n, to);
-    case DType::kBF16:
-      return widen_typed<DType::kBF16>(from, n, to);
-    default:
-      return widen_typed<DType::kF32>(from, n, to);
-  }
-}
 
 /// The scales or biases of row n, times the weight's factor.
 void decode_parameters(const MatrixView& w, const void* at, std::size_t n, float* to) {

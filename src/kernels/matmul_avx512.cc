@@ -108,12 +108,13 @@ struct Rows {
   std::size_t sums_at;  // whose group sums start there.
 };
 
-/// How far ahead of the codes in use lines are fetched, `side` rows read at once: the same place in
+/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
+/// buffers for what is under way), `side` rows read at once: the same place in
 /// rows that come next, or further on in the same where rows are long.
 std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 4096;
+  constexpr std::size_t kAhead = 8192;
   const std::size_t together = std::max<std::size_t>(1, bytes * side);
-  return together > 4 * kAhead ? kAhead / 2 : round_up(kAhead, together);
+  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
 }
 
 /// Totals of kR rows of the weight from n on: sixteen groups at a time, whose scales stay in
@@ -148,7 +149,7 @@ HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* c
       const __m512i which = index(k);
       for (std::size_t r = 0; r < kR; ++r) {
         const std::uint8_t* from = codes + r * bytes + at;
-        _mm_prefetch(reinterpret_cast<const char*>(from) + ahead, _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(from) + ahead, _MM_HINT_T1);
         meet_block<kLayout, kM>(_mm512_loadu_si512(from), x, k,
                                 _mm512_permutexvar_ps(which, scale[r]), total[r]);
       }

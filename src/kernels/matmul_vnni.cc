@@ -182,12 +182,13 @@ HWY_INLINE __m512i dot_block(__m512i v, const std::uint8_t* x) {
 template <std::size_t kM>
 inline constexpr std::size_t kSideBySide = kM == 1 ? 4 : (kM == 2 ? 2 : 1);
 
-/// How far ahead of the codes in use lines are fetched, `side` rows read at once: the same place in
+/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
+/// buffers for what is under way), `side` rows read at once: the same place in
 /// rows that come next, or further on in the same where rows are long.
 std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 4096;
+  constexpr std::size_t kAhead = 8192;
   const std::size_t together = std::max<std::size_t>(1, bytes * side);
-  return together > 4 * kAhead ? kAhead / 2 : round_up(kAhead, together);
+  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
 }
 
 /// Adds to the totals of kR rows of the weight from n on: sixteen groups at a time, whose scales
@@ -226,7 +227,7 @@ HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* c
       const bool whole = bytes - at >= 64;
       for (std::size_t r = 0; r < kR; ++r) {
         const std::uint8_t* from = codes + r * bytes + at;
-        _mm_prefetch(reinterpret_cast<const char*>(from) + ahead, _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(from) + ahead, _MM_HINT_T1);
         const __m512i v = whole ? _mm512_loadu_si512(from) : avx512::load_part(from, bytes - at);
         for (std::size_t m = 0; m < kM; ++m) {
           const __m512 dot = _mm512_cvtepi32_ps(dot_block<kLayout>(v, x[m] + 2 * k));
