@@ -12,4 +12,7 @@ using base::BuiltInFile;
 /// In the order of their names.
 std::span<const BuiltInFile> built_in_files();
 
+/// Rules that several families have, for `use`. In the order of their names.
+std::span<const BuiltInFile> built_in_fragments();
+
 }  // namespace mlxmill::architectures

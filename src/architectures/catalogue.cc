@@ -91,10 +91,10 @@ Result<Declaration> Catalogue::find(const base::Value& config) const {
 }
 
 Result<Choice> Catalogue::choose(const base::Value& config, std::span<const TensorView> tensors,
-                                 bool exact_norms) const {
+                                 bool exact_norms, bool to_run) const {
   Result<Declaration> found = find(config);
   if (found) {
-    MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors, exact_norms));
+    MLXMILL_ASSIGN(Layout layout, found->apply(config, tensors, exact_norms, to_run));
     std::vector<std::string> warnings = std::move(layout.warnings);
     return Choice{*std::move(found), std::move(layout), std::move(warnings)};
   }
@@ -111,7 +111,7 @@ Result<Choice> Catalogue::choose(const base::Value& config, std::span<const Tens
     const std::string& type = declaration->model_types().front();
     base::Value as_family = config;
     as_family.set("model_type", type);
-    Result<Layout> layout = declaration->apply(as_family, tensors, exact_norms);
+    Result<Layout> layout = declaration->apply(as_family, tensors, exact_norms, to_run);
     if (!layout) continue;
     layout->config_edits.push_back({{"model_type"}, base::Value(type)});
     return Choice{*declaration,

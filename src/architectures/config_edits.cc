@@ -31,6 +31,15 @@ bool is_there(const base::Value& config, std::span<const std::string> path) {
   return true;
 }
 
+Result<ConfigEdit> edit_of(const detail::ConfigRule& rule, const Scope& scope) {
+  ConfigEdit edit{rule.path, std::nullopt};
+  if (rule.is_object) edit.value = base::Value(base::Object{});
+  if (rule.value) {
+    MLXMILL_ASSIGN(edit.value, rule.value->evaluate(scope));
+  }
+  return edit;
+}
+
 }  // namespace
 
 Result<FilledConfig> fill_config(const detail::Program& program, const base::Value& config,
@@ -44,11 +53,8 @@ Result<FilledConfig> fill_config(const detail::Program& program, const base::Val
     } else if (is_there(result.config, rule.path)) {
       continue;
     }
-    ConfigEdit edit{rule.path, std::nullopt};
-    if (rule.value) {
-      MLXMILL_ASSIGN(edit.value, rule.value->evaluate(scope));
-      if (!rule.when && edit.value->is_null()) continue;
-    }
+    MLXMILL_ASSIGN(ConfigEdit edit, edit_of(rule, scope));
+    if (rule.value && !rule.when && edit.value->is_null()) continue;
     result.config = edited(std::move(result.config), edit.path, edit.value);
     result.edits.push_back(std::move(edit));
   }
@@ -62,10 +68,7 @@ Result<std::vector<ConfigEdit>> config_edits(const detail::Program& program, con
       MLXMILL_ASSIGN(const bool applies, rule.when->condition(scope));
       if (!applies) continue;
     }
-    ConfigEdit edit{rule.path, std::nullopt};
-    if (rule.value) {
-      MLXMILL_ASSIGN(edit.value, rule.value->evaluate(scope));
-    }
+    MLXMILL_ASSIGN(ConfigEdit edit, edit_of(rule, scope));
     result.push_back(std::move(edit));
   }
   return result;

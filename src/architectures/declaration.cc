@@ -106,14 +106,14 @@ Result<Layout> Declaration::apply(const base::Value& config,
 }
 
 Result<Layout> Declaration::apply(const base::Value& config, std::span<const TensorView> tensors,
-                                  bool exact_norms) const {
+                                  bool exact_norms, bool to_run) const {
   if (!config.as_object()) {
     return Error(Code::kInvalidInput, fmt::format("expected an object, got {}", config.type_name()))
         .at("config.json");
   }
   MLXMILL_ASSIGN(TensorTable table, TensorTable::of({tensors.begin(), tensors.end()}));
   MLXMILL_ASSIGN(FilledConfig filled, fill_config(*program_, config, table));
-  Scope scope(*program_, filled.config, table);
+  Scope scope(*program_, filled.config, table, to_run);
   MLXMILL_TRY(check_config(*program_, scope));
   Layout layout;
   MLXMILL_ASSIGN(layout.n_layers, count_layers(*program_, scope));
@@ -163,7 +163,7 @@ Result<Forward> Declaration::forward(const base::Value& config, const Layout& la
     views.insert(views.end(), module.tensors.begin(), module.tensors.end());
   }
   MLXMILL_ASSIGN(const TensorTable table, TensorTable::of(std::move(views)));
-  Scope scope(*program_, config, table);
+  Scope scope(*program_, config, table, /*to_run=*/true);
   return evaluate_forward(*program_->forward, scope, file_name(), layout.n_layers);
 }
 

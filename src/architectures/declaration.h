@@ -126,9 +126,9 @@ class Declaration {
   Result<Layout> apply(const base::Value& config, std::span<const SourceTensor> tensors) const;
   /// The same for tensors that something was done to already.
   /// `exact_norms`: sums and products that mlx-lm rounds to the stored dtype are made in float32,
-  /// and sums stay so.
+  /// and sums stay so. `to_run`: what mlx-lm has no use for is kept where [forward] has.
   Result<Layout> apply(const base::Value& config, std::span<const TensorView> tensors,
-                       bool exact_norms = false) const;
+                       bool exact_norms = false, bool to_run = false) const;
 
   /// What [config] comes to for these tensors, when required keys are there and the checks hold.
   /// Errors: kInvalidInput, kUnsupported.
@@ -183,7 +183,7 @@ class Catalogue {
   /// Errors: those of find() and apply(); for a model that nothing fits, kUnknownModel with the
   /// tensors and config keys that were found.
   Result<Choice> choose(const base::Value& config, std::span<const TensorView> tensors,
-                        bool exact_norms = false) const;
+                        bool exact_norms = false, bool to_run = false) const;
 
   std::span<const Declaration> declarations() const { return declarations_; }
 

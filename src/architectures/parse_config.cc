@@ -39,10 +39,14 @@ Result<ConfigRule> parse_config_rule(const Entry& entry, std::string_view file_n
     MLXMILL_ASSIGN(rule.value, parse_expression(*value, file_name));
   }
   const Node* remove = table.find("remove");
-  const bool removes = remove && remove->as_bool() && *remove->as_bool();
-  if (removes == rule.value.has_value() || (remove && !removes)) {
-    return table.error(entry.line,
-                       fmt::format("a key of [{}] has a value, or remove = true", table_name));
+  const Node* object = table.find("object");
+  const auto is_true = [](const Node* node) { return node && node->as_bool() && *node->as_bool(); };
+  rule.is_object = is_true(object);
+  if (rule.value.has_value() + is_true(remove) + rule.is_object != 1 ||
+      (remove && !is_true(remove)) || (object && !rule.is_object)) {
+    return table.error(
+        entry.line,
+        fmt::format("a key of [{}] has a value, object = true, or remove = true", table_name));
   }
   if (const Node* when = table.find("when")) {
     MLXMILL_ASSIGN(rule.when, parse_expression(*when, file_name));

@@ -85,22 +85,6 @@ class CycleFinder {
   std::vector<std::size_t> path_;
 };
 
-/// The tables of an array of tables; empty when the key is absent.
-Result<std::vector<const Node*>> tables(TableReader& file, std::string_view key) {
-  std::vector<const Node*> result;
-  const Node* node = file.find(key);
-  if (!node) return result;
-  const Node::Items* items = node->as_array();
-  if (!items) return file.error(*node, fmt::format("{0} must be written as [[{0}]]", key));
-  for (const Node& item : *items) {
-    if (!item.as_table()) {
-      return file.error(item, fmt::format("{0} must be written as [[{0}]]", key));
-    }
-    result.push_back(&item);
-  }
-  return result;
-}
-
 Result<std::vector<Check>> parse_checks(TableReader& file) {
   std::vector<Check> result;
   MLXMILL_ASSIGN(const auto nodes, tables(file, "checks"));
@@ -203,10 +187,7 @@ Result<Program> parse_program(std::string_view text, std::string_view file_name)
   MLXMILL_ASSIGN(program.raw, parse_patterns(file, "raw"));
   MLXMILL_ASSIGN(program.keep_dtype, parse_patterns(file, "keep_dtype"));
   MLXMILL_ASSIGN(const auto rules, tables(file, "rules"));
-  for (const Node* node : rules) {
-    MLXMILL_ASSIGN(std::unique_ptr<Rule> rule, parse_rule(*node, file_name));
-    program.rules.push_back(std::move(rule));
-  }
+  MLXMILL_ASSIGN(program.rules, parse_rules(rules, file_name));
   MLXMILL_ASSIGN(const auto blocks, tables(file, "modules"));
   for (const Node* node : blocks) {
     MLXMILL_ASSIGN(Block block, parse_block(*node, file_name));

@@ -30,7 +30,8 @@ struct Check {
 /// An entry of [config] or [fill]: a key of config.json.
 struct ConfigRule {
   std::vector<std::string> path;
-  std::optional<Expression> value;  ///< empty: the key is removed
+  std::optional<Expression> value;  ///< empty: the key is removed, or becomes an empty object
+  bool is_object = false;
   std::optional<Expression> when;
 };
 
@@ -103,6 +104,14 @@ struct Program {
 
 /// Reads the whole file. Errors: kInvalidInput at `file:line`.
 Result<Program> parse_program(std::string_view text, std::string_view file_name);
+
+/// Reads the [[rules]] tables; `use` puts those of a built-in fragment in its place
+/// (parse_rules.cc). Errors: kInvalidInput at `file:line`.
+Result<std::vector<std::unique_ptr<Rule>>> parse_rules(const std::vector<const Node*>& tables,
+                                                       std::string_view file_name);
+
+/// The tables of an array of tables; empty when the key is absent. They live as long as the file.
+Result<std::vector<const Node*>> tables(TableReader& file, std::string_view key);
 
 /// Reads [config] or [fill], and [stands_in] (parse_config.cc). Errors: kInvalidInput at
 /// `file:line`.

@@ -32,8 +32,10 @@ bool is_whole_config(const std::vector<std::string>& path) {
 
 }  // namespace
 
-Scope::Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors)
+Scope::Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors,
+             bool to_run)
     : program_(program), config_(config), tensors_(tensors), steps_left_(kMaxSteps) {
+  locals_.emplace_back("to_run", base::Value(to_run));
   if (!program.scope.empty()) inner_config_ = config.find(program.scope);
 }
 

@@ -20,8 +20,10 @@ struct Program;
 /// own, whatever the others say.
 class Scope final : public Environment {
  public:
-  /// All three must outlive the scope.
-  Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors);
+  /// All three must outlive the scope. `to_run` is what the name `to_run` stands for: whether the
+  /// model is to be run, not converted.
+  Scope(const detail::Program& program, const base::Value& config, const TensorTable& tensors,
+        bool to_run = false);
 
   Result<Operand> name(const std::vector<std::string>& path) const override;
   bool has_tensor(std::string_view name) const override { return tensors_.has(name); }

@@ -136,10 +136,13 @@ class Evaluator {
     base::Array items;
     for (std::int64_t i = 0; i < *n; ++i) {
       variables_.emplace_back(node.path[0], i);
-      Result<Operand> element = value(node.operands[0]);
+      bool wanted = true;
+      Result<Operand> element = node.operands.size() > 2 ? value(node.operands[2]) : Operand();
+      if (element && node.operands.size() > 2) wanted = truth(element->value());
+      if (element && wanted) element = value(node.operands[0]);
       variables_.pop_back();
       if (!element) return std::move(element).error();
-      items.push_back(element->value());
+      if (wanted) items.push_back(element->value());
     }
     return Operand(Value(std::move(items)));
   }

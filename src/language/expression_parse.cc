@@ -193,7 +193,7 @@ class Parser {
     return error("a value");
   }
 
-  /// [a, b] or [x for i < count], behind the bracket.
+  /// [a, b], [x for i < count] or [x for i < count if condition], behind the bracket.
   Result<std::size_t> brackets(std::size_t begin) {
     std::vector<std::size_t> items;
     while (!take("]")) {
@@ -204,9 +204,15 @@ class Parser {
       MLXMILL_ASSIGN(const std::size_t variable, member_name());
       const std::string name = *tree_.nodes[variable].literal.as_string();
       if (!take("<")) return error("<");
-      MLXMILL_ASSIGN(const std::size_t count, choose());
+      // Python's rule, too: a choice here needs parentheses.
+      MLXMILL_ASSIGN(const std::size_t count, disjunction());
+      std::vector<std::size_t> operands = {item, count};
+      if (take("if")) {
+        MLXMILL_ASSIGN(const std::size_t condition, disjunction());
+        operands.push_back(condition);
+      }
       if (!take("]")) return error("]");
-      const std::size_t each = add(Op::kEach, begin, {item, count});
+      const std::size_t each = add(Op::kEach, begin, std::move(operands));
       tree_.nodes[each].path = {name};
       return each;
     }

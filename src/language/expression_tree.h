@@ -45,7 +45,8 @@ struct Expression::Tree {
     std::size_t end = 0;
     base::Value literal;
     std::vector<std::string> path;  ///< of a name; of a call its function; of kEach its variable
-    std::vector<std::size_t> operands;  ///< kChoose: condition, then, else; kEach: element, count
+    std::vector<std::size_t> operands;  ///< kChoose: condition, then, else; kEach: element, count,
+                                        ///< and a condition or none
   };
 
   std::string text;

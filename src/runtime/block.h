@@ -22,6 +22,8 @@ struct Pass {
   const mx::array* ids = nullptr;  ///< Token ids [1, length].
   /// Keys and values by layer, for layers that share them.
   std::map<std::int64_t, KeysValues> shared;
+  /// What the last attention with keys of its own projected: keys, and values if any.
+  std::optional<std::pair<mx::array, std::optional<mx::array>>> projected;
   std::optional<mx::array> layer_inputs;  ///< [1, length, layers, size], where a block makes them.
   std::optional<mx::array> streams;       ///< [1, length, streams, hidden], of alternating updates.
   /// Masks [length, keys] by window, chunk and number of keys; empty: every key is seen.
@@ -52,6 +54,7 @@ std::uint64_t state_bytes(const architectures::Forward& forward, const StateOpti
 Result<BlockPointer> make_block(const architectures::AttentionSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::LatentAttentionSpec& spec,
                                 const Weights& weights);
+Result<BlockPointer> make_block(const architectures::LinearSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::DeltaNetSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::ShortConvSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::PerLayerInputsSpec& spec,

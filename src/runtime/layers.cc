@@ -76,7 +76,12 @@ mx::array activate(Activation activation, const mx::array& x) {
   return x;
 }
 
-mx::array gated(Activation activation, const mx::array& gate, const mx::array& up) {
+mx::array gated(Activation activation, const mx::array& gate, const mx::array& up, double limit) {
+  if (limit > 0) {
+    const mx::array high = scalar(limit, gate);
+    return mx::multiply(mx::minimum(activate(activation, gate), high),
+                        mx::clip(up, scalar(-limit, up), high));
+  }
   return mx::multiply(activate(activation, gate), up);
 }
 
@@ -104,10 +109,11 @@ mx::array Rope::operator()(const mx::array& x, int offset) const {
   }
   mx::array y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale),
                                offset, periods);
-  if (spec_.magnitude == 1) return y;
-  if (dims == x.shape(-1)) return mx::multiply(y, scalar(spec_.magnitude, y));
+  const double magnitude = is_long ? spec_.long_magnitude : spec_.magnitude;
+  if (magnitude == 1) return y;
+  if (dims == x.shape(-1)) return mx::multiply(y, scalar(magnitude, y));
   const std::vector<mx::array> parts = mx::split(y, mx::Shape{dims}, -1);
-  return mx::concatenate({mx::multiply(parts[0], scalar(spec_.magnitude, y)), parts[1]}, -1);
+  return mx::concatenate({mx::multiply(parts[0], scalar(magnitude, y)), parts[1]}, -1);
 }
 
 }  // namespace mlxmill::runtime

@@ -25,8 +25,9 @@ struct Norm {
 
 mx::array activate(Activation activation, const mx::array& x);
 
-/// activation(gate) * up.
-mx::array gated(Activation activation, const mx::array& gate, const mx::array& up);
+/// activation(gate) * up; with a limit above 0 the activation is at most that and up within it.
+mx::array gated(Activation activation, const mx::array& gate, const mx::array& up,
+                double limit = 0);
 
 /// cap * tanh(x / cap).
 mx::array softcap(const mx::array& x, double cap);

@@ -19,6 +19,9 @@ class Mlp {
   bool up_first_ = false;
   Activation activation_;
   mx::array sparse(const mx::array& gate) const;
+  mx::array xielu(const mx::array& x) const;
+  std::vector<mx::array> xielu_;  ///< alpha_p, alpha_n (both as they multiply), beta, eps.
+  double limit_ = 0;
   std::optional<double> quantile_;  ///< Of the normal distribution, where the gate is sparse.
 };
 

@@ -73,7 +73,7 @@ class Opener {
     }
     // What a conversion would round for mlx-lm's sake stays exact where everything is float32.
     const bool exact = o_.dtype == DType::kF32;
-    auto choice = catalogue.choose(config, source_.weights.tensors, exact);
+    auto choice = catalogue.choose(config, source_.weights.tensors, exact, /*to_run=*/true);
     if (!choice) return std::move(choice).error().at(o_.path.string());
     layout_ = std::move(choice->layout);
     auto forward = choice->declaration.forward(config, layout_);

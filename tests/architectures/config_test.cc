@@ -74,11 +74,12 @@ TEST(Config, ParsesKeysThatMeanSomething) {
   };
   EXPECT_EQ(parsed("\"a..b\" = 1"), "f.toml:4: \"a..b\" is no key of config.json");
   EXPECT_EQ(parsed("\"a.b.\" = 1"), "f.toml:4: \"a.b.\" is no key of config.json");
-  EXPECT_EQ(parsed("a = {}"), "f.toml:4: a key of [config] has a value, or remove = true");
+  EXPECT_EQ(parsed("a = {}"),
+            "f.toml:4: a key of [config] has a value, object = true, or remove = true");
   EXPECT_EQ(parsed("a = { value = 1, remove = true }"),
-            "f.toml:4: a key of [config] has a value, or remove = true");
+            "f.toml:4: a key of [config] has a value, object = true, or remove = true");
   EXPECT_EQ(parsed("a = { remove = false }"),
-            "f.toml:4: a key of [config] has a value, or remove = true");
+            "f.toml:4: a key of [config] has a value, object = true, or remove = true");
   EXPECT_EQ(parsed("a = { valeu = 1, value = 1 }"),
             "f.toml:4: unknown key \"valeu\"; did you mean \"value\"?");
   EXPECT_THAT(parse_error(with_identity("config = 3")), HasSubstr("[config] must be a table"));
@@ -104,6 +105,14 @@ TEST(Fill, ReplacesOnCondition) {
   EXPECT_EQ(edited(fill, test::object({{"m", Value(2)}, {"n", Value(7)}})), "{m=2 n=7 k=3 sum=10}");
 }
 
+TEST(Fill, MakesAnObjectAndWhatIsInIt) {
+  const char* fill =
+      "[fill]\ninner = { object = true, when = \"not given(inner)\" }\n"
+      "\"inner.odd\" = \"[i for i < n if i % 2 == 1][1]\"\n";
+  EXPECT_EQ(edited(fill, test::object({{"n", Value(4)}})), "{n=4 inner={odd=3}}");
+  EXPECT_EQ(edited(fill, test::object({{"n", Value(4)}, {"inner", Value()}})), "{n=4 inner=null}");
+}
+
 TEST(Fill, IsSeenByRulesAndModules) {
   Checkpoint checkpoint;
   checkpoint.add("a.weight", {4, 2});
@@ -118,7 +127,7 @@ TEST(Fill, IsSeenByRulesAndModules) {
 
 TEST(Fill, ParsesAsConfigDoes) {
   EXPECT_EQ(parse_error(with_identity("[fill]\na = {}")),
-            "f.toml:4: a key of [fill] has a value, or remove = true");
+            "f.toml:4: a key of [fill] has a value, object = true, or remove = true");
 }
 
 TEST(Ignored, WarnsWhereADefaultWouldBeTaken) {

@@ -57,6 +57,24 @@ per_layer_gate = { gate = "g", projection = "q" })");
   EXPECT_THAT(error_of(gate), HasSubstr("a per_layer_gate without per_layer_inputs before it"));
 }
 
+TEST(ForwardBlocks, OnlyAttentionAfterOneWithKeysBorrows) {
+  const std::string own =
+      R"(attention = { q = "q", k = "k", v = "v", o = "o", heads = 1, head_dim = 2)";
+  const std::string lent =
+      R"(attention = { q = "q", o = "o", heads = 1, head_dim = 2, borrows = true })";
+  const auto forward =
+      forward_of(block("when = \"i == 0\"\n" + own + " }") + block("when = \"i == 1\"\n" + lent));
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_TRUE(std::get<AttentionSpec>(forward->layers[1][0].block).borrows);
+  EXPECT_THAT(error_of(block(lent)), HasSubstr("attention that borrows without one before it"));
+}
+
+TEST(ForwardBlocks, OnlyAnMlpWithoutGateIsXielu) {
+  const std::string mlp = R"(mlp = { up = "u", down = "d", xielu = "a")";
+  ASSERT_TRUE(forward_of(block(mlp + " }")));
+  EXPECT_THAT(error_of(block(mlp + R"(, gate = "g" })")), HasSubstr("an mlp without a gate"));
+}
+
 TEST(ForwardBlocks, StreamsStartBeforeTheyAreMixed) {
   const auto altup = [](const std::string& rest) {
     return block("keep = 0\naltup = { streams = 3, " + rest + " }");

@@ -258,6 +258,10 @@ TEST(Expression, MakesLists) {
   EXPECT_EQ(value("max([i * i for i < 4])"), "9");
   EXPECT_EQ(value("len([0 for i < len(list)])"), "2");
   EXPECT_EQ(value("len([i for i < -3])"), "0");
+  EXPECT_EQ(value("len([i for i < 7 if i % 3 == 0])"), "3");
+  EXPECT_EQ(value("[i + 1 for i < 4 if i > 1][0]"), "3");
+  EXPECT_EQ(value("len([i for i < (2 if true else 5)])"), "2");
+  EXPECT_EQ(value("[i if i > 1 else 9 for i < 4 if i != 0][0]"), "9");
   EXPECT_EQ(value("[list[i] + 1 for i < 2][1]"), "4");
   EXPECT_EQ(value("max([max([i * 10 + k for k < 3]) for i < 4])"), "32");
   EXPECT_EQ(value("max([heads for heads < 3]) + heads"), "34");

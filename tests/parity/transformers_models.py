@@ -63,7 +63,7 @@ def shrink(config, vision=False):
             shrink(value, vision=vision or key in ("vision_config", "audio_config"))
         elif key in table and value is not None and not isinstance(value, dict):
             config[key] = table[key]
-        elif key in ("per_layer_config"):
+        elif key in ("per_layer_config", "linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"):
             config.pop(key)
         elif key in TOKENS and not vision:
             config[key] = TOKENS[key]
@@ -73,6 +73,10 @@ def shrink(config, vision=False):
                      "moe_layers", "indexer_types", "layer_type", "no_rope_layer_interval_list", "hybrid_layer_ids",
                      "layers_block_type_list", "attention_types", "mlp_only_layers", "full_attn_idxs", "attn_layer_indices"):
             config.pop(key)
+    if config.get("kv_lora_rank") and not vision:  # latent attention: heads have no groups, head_dim is what is rotated
+        config["num_key_value_heads"] = config["num_attention_heads"]
+        if "head_dim" in config and "linear_key_head_dim" not in config:
+            config["head_dim"] = config["qk_rope_head_dim"]
     return config
 
 
@@ -87,7 +91,6 @@ SPECIAL = {
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 2, "expert_layer_offset": 1, "expert_layer_period": 2},
     "recurrent_gemma": {"num_key_value_heads": 1, "block_types": ["recurrent", "recurrent", "attention"]},
     "mamba2": {"hidden_size": 128, "num_heads": 8, "head_dim": 32, "n_groups": 1},
-    "phimoe": {"intermediate_size": 64},
     "mixtral": {"intermediate_size": 64},
     "minimax": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "gptj": {"rotary_dim": 16},
@@ -102,6 +105,13 @@ SPECIAL = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "laguna": {"num_attention_heads_per_layer": [4, 4, 4, 4]},
     "olmo_hybrid": {"linear_num_key_heads": 4},
+    "deepseek_v2": {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "mscale": 1.0,
+                                        "mscale_all_dim": 1.0, "original_max_position_embeddings": 64},
+                    "num_experts_per_tok": 2},
+    "phimoe": {"intermediate_size": 64, "attention_bias": True, "lm_head_bias": True},
+    "bailing_hybrid": {"layer_group_size": 2, "num_expert_group": 1, "num_experts_per_token": 2, "head_dim": 32},
+    "kimi_linear": {"num_hidden_layers": 6, "num_experts_per_token": 2, "linear_num_heads": 4, "linear_head_dim": 32},
+    "minimax_m3_vl": {"text_config.rotary_dim": 16},
     "llava": {"text_config": {"model_type": "llama", "hidden_size": 128, "intermediate_size": 256,
                               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                               "vocab_size": 512}},

@@ -16,8 +16,10 @@ Status parse_projections(Form& form, AttentionSpec& spec) {
                  form.word("order", {"blocks", "heads", "groups", "gated"}));
   spec.order = static_cast<QkvOrder>(order);
   MLXMILL_ASSIGN(spec.shares, form.integer("shares", -1));
+  MLXMILL_ASSIGN(spec.borrows, form.condition("borrows", false));
+  const bool has_k = !spec.k.empty() || spec.shares >= 0 || spec.borrows;
   // Without v the keys before their norm and rotation are the values.
-  const bool complete = spec.qkv.empty() ? !spec.q.empty() && (!spec.k.empty() || spec.shares >= 0)
+  const bool complete = spec.qkv.empty() ? !spec.q.empty() && has_k
                                          : spec.q.empty() && spec.k.empty() && spec.v.empty();
   if (!complete) return form.error("attention needs q, k and v, or qkv");
   return {};
@@ -44,6 +46,8 @@ Status parse_masks(Form& form, AttentionSpec& spec) {
   MLXMILL_ASSIGN(spec.sinks, form.path("sinks"));
   MLXMILL_ASSIGN(spec.softcap, form.number("softcap", 0));
   MLXMILL_ASSIGN(spec.clip, form.number("clip", 0));
+  MLXMILL_ASSIGN(spec.value_scale, form.number("value_scale", 1));
+  MLXMILL_ASSIGN(spec.tiled, form.condition("tiled", false));
   return {};
 }
 

@@ -44,11 +44,16 @@ struct AttentionSpec {
   std::string sinks;   ///< Tensor [heads]: a logit per head that takes weight and gives nothing.
   double softcap = 0;  ///< Logits become cap * tanh(logits / cap); 0: as they are.
   double clip = 0;     ///< q, k and v are clipped to +-clip; 0: not.
-  std::string gate;    ///< A linear module whose activation multiplies the output...
+  double value_scale = 1;
+  /// Query head h sees the key head h modulo kv_heads, not the one of its block.
+  bool tiled = false;
+  std::string gate;  ///< A linear module whose activation multiplies the output...
   Activation gate_activation = Activation::kSigmoid;  ///< ...also for QkvOrder::kGated.
   TemperatureSpec temperature;
   /// Keys and values are those of an earlier layer of that index; -1: its own.
   std::int64_t shares = -1;
+  /// Keys and values are made from what the nearest earlier block that projects its own projected.
+  bool borrows = false;
 };
 
 /// down(activation(gate(x)) * up(x)), or down(activation(up(x))) without a gate.
@@ -60,11 +65,21 @@ struct MlpSpec {
   /// Of the gate's outputs only what lies above mean + deviation * quantile(sparsity) of their row
   /// is kept, as its difference from there (Gemma 3n); 0: all.
   double sparsity = 0;
+  double limit = 0;   ///< activation(gate) <= limit and |up| <= limit; 0: without bounds.
+  std::string xielu;  ///< Instead of the activation, without a gate: xIELU with the scalars
+                      ///< alpha_p, alpha_n, beta and eps of this module.
 };
 
 /// Which experts a token goes to and with what weights.
 struct RouterSpec {
-  enum class Scores : std::uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
+  enum class Scores : std::uint8_t {
+    kSoftmax,
+    kSigmoid,
+    kSoftmaxOfChosen,
+    kSqrtSoftplus,
+    kSparsemixer,  ///< Phi 3.5 MoE: the best, then the best of the others, each with its softmax
+                   ///< over those that are not further below it than 2 * jitter.
+  };
   std::string linear;      ///< Gives one logit per expert.
   std::string correction;  ///< Tensor [experts] added to the scores when experts are chosen.
   Scores scores = Scores::kSoftmax;
@@ -73,6 +88,8 @@ struct RouterSpec {
   bool normalize = false;  ///< The weights of the chosen are divided by their sum...
   double epsilon = 0;      ///< ...plus this.
   double scale = 1;
+  double softcap = 0;       ///< Logits become cap * tanh(logits / cap); 0: as they are.
+  double jitter = 0;        ///< Of kSparsemixer.
   std::int64_t groups = 1;  ///< Experts are chosen from the best `top_groups` of so many groups,
   std::int64_t top_groups = 1;  ///< each as good as its best `group_members` together.
   std::int64_t group_members = 2;
@@ -147,6 +164,11 @@ struct DeltaNetSpec {
   std::int64_t key_dim = 0;
   std::int64_t value_dim = 0;
   std::int64_t kernel = 0;
+};
+
+/// A linear layer on its own, in place of another block.
+struct LinearSpec {
+  std::string path;
 };
 
 /// A gated convolution over a few tokens (LFM2): out(c * conv(b * x)), with b, c, x from one layer.

@@ -23,6 +23,7 @@ Result<BlockSpec> block(Form& form) {
 constexpr BlockKind kBlocks[] = {
     {"attention", block<parse_attention>},
     {"latent_attention", block<parse_latent_attention>},
+    {"linear", block<parse_linear>},
     {"delta_net", block<parse_delta_net>},
     {"short_conv", block<parse_short_conv>},
     {"per_layer_inputs", block<parse_per_layer_inputs>},

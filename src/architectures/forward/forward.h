@@ -13,8 +13,8 @@
 namespace mlxmill::architectures {
 
 using BlockSpec =
-    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, DeltaNetSpec, ShortConvSpec,
-                 PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, LinearSpec, DeltaNetSpec,
+                 ShortConvSpec, PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
 
 /// x = x * keep + scale * post(block(pre(x))).
 struct StepSpec {

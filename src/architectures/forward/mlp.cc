@@ -15,7 +15,18 @@ Result<MlpSpec> parse_mlp(Form& form) {
   if (!(spec.sparsity >= 0 && spec.sparsity < 1) || (spec.sparsity > 0 && spec.gate.empty())) {
     return form.error("sparsity is from 0 to below 1, of an mlp with a gate of its own");
   }
+  MLXMILL_ASSIGN(spec.limit, form.number("limit", 0));
+  MLXMILL_ASSIGN(spec.xielu, form.path("xielu"));
+  if (!spec.xielu.empty() && (!spec.gate.empty() || !spec.gate_up.empty())) {
+    return form.error("xielu is for an mlp without a gate");
+  }
   if (spec.gate_up.empty() == spec.up.empty()) return form.error("an mlp needs up or gate_up");
+  return spec;
+}
+
+Result<LinearSpec> parse_linear(Form& form) {
+  LinearSpec spec;
+  MLXMILL_ASSIGN(spec.path, form.needed_path("at"));
   return spec;
 }
 
@@ -26,13 +37,16 @@ Result<RouterSpec> parse_router(Form& form) {
   MLXMILL_ASSIGN(spec.linear, form.needed_path("linear"));
   MLXMILL_ASSIGN(spec.correction, form.path("correction"));
   MLXMILL_ASSIGN(const std::size_t scores,
-                 form.word("scores", {"softmax", "sigmoid", "softmax_of_chosen"}));
+                 form.word("scores", {"softmax", "sigmoid", "softmax_of_chosen", "sqrt_softplus",
+                                      "sparsemixer"}));
   spec.scores = static_cast<RouterSpec::Scores>(scores);
   MLXMILL_ASSIGN(spec.experts, form.count("experts"));
   MLXMILL_ASSIGN(spec.top, form.count("top"));
   MLXMILL_ASSIGN(spec.normalize, form.condition("normalize", false));
   MLXMILL_ASSIGN(spec.epsilon, form.number("epsilon", 0));
   MLXMILL_ASSIGN(spec.scale, form.number("scale", 1));
+  MLXMILL_ASSIGN(spec.softcap, form.number("softcap", 0));
+  MLXMILL_ASSIGN(spec.jitter, form.number("jitter", 0));
   MLXMILL_ASSIGN(spec.groups, form.integer("groups", 1));
   MLXMILL_ASSIGN(spec.top_groups, form.integer("top_groups", 1));
   MLXMILL_ASSIGN(spec.group_members, form.integer("group_members", 2));

@@ -8,6 +8,7 @@ namespace mlxmill::architectures {
 
 Result<AttentionSpec> parse_attention(Form& form);
 Result<LatentAttentionSpec> parse_latent_attention(Form& form);
+Result<LinearSpec> parse_linear(Form& form);
 Result<DeltaNetSpec> parse_delta_net(Form& form);
 Result<ShortConvSpec> parse_short_conv(Form& form);
 Result<PerLayerInputsSpec> parse_per_layer_inputs(Form& form);

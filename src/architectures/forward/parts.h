@@ -35,15 +35,16 @@ enum class Activation : std::uint8_t {
 /// Rotary position embedding of the first `dims` elements of every head. The angle of pair k at
 /// position p is p * scale / period[k].
 struct RopeSpec {
-  std::int64_t dims = 0;     ///< 0: no rotation.
-  bool traditional = false;  ///< Pairs are neighbours, not halves.
-  double base = 10000;       ///< period[k] = base^(2k / dims) where there is no table.
-  double scale = 1;
+  std::int64_t dims = 0;       ///< 0: no rotation.
+  bool traditional = false;    ///< Pairs are neighbours, not halves.
+  double base = 10000;         ///< period[k] = base^(2k / dims) where there is no table.
+  double scale = 1;            ///< Below 0: the other way round.
   std::vector<float> periods;  ///< dims / 2 of them, or none.
   /// Instead of `periods` where the sequence is longer than `switch_at`.
   std::vector<float> long_periods;
   std::int64_t switch_at = std::numeric_limits<std::int64_t>::max();
-  double magnitude = 1;  ///< What is rotated is multiplied by it.
+  double magnitude = 1;       ///< What is rotated is multiplied by it,
+  double long_magnitude = 1;  ///< or by this, where `long_periods` hold.
   /// Dynamic NTK scaling: the base grows with sequences longer than `dynamic_from`. 1: it does not.
   double dynamic_factor = 1;
   std::int64_t dynamic_from = 0;

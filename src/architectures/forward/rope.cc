@@ -103,6 +103,12 @@ struct Builder {
   }
 
   std::string dynamic() {
+    // Hunyuan: a base that is larger once and for all.
+    if (const auto alpha = scaling.number("alpha"); alpha && *alpha > 0 && rope.dims > 2) {
+      const auto dims = static_cast<double>(rope.dims);
+      rope.base *= std::pow(*alpha, dims / (dims - 2));
+      return {};
+    }
     const auto factor = scaling.number("factor");
     if (!factor || !(*factor >= 1) || !max_positions || rope.dims <= 2) {
       return "needs a factor of at least 1 and max_position_embeddings";
@@ -193,6 +199,9 @@ struct Builder {
     } else if (factor && *factor > 1) {
       rope.magnitude = std::sqrt(1 + std::log(*factor) / std::log(*original));
     }
+    // Phi 3.5 MoE has both as they are.
+    rope.long_magnitude = scaling.number("long_mscale").value_or(rope.magnitude);
+    rope.magnitude = scaling.number("short_mscale").value_or(rope.magnitude);
     std::vector<double> periods = plain_periods(rope.base, rope.dims, pairs);
     std::vector<double> long_periods = periods;
     for (std::size_t k = 0; k < pairs; ++k) {
@@ -234,6 +243,8 @@ Result<RopeSpec> Form::rope(std::string_view key) {
                  form->maybe_number("base", "rope_theta ?? rope_parameters.rope_theta ?? null"));
   rope.base = base.value_or(10000);
   MLXMILL_ASSIGN(rope.traditional, form->condition("traditional", false));
+  MLXMILL_ASSIGN(const bool reversed, form->condition("reversed", false));
+  if (reversed) rope.scale = -1;
   MLXMILL_ASSIGN(const base::Value scaling,
                  form->value("scaling", "rope_scaling ?? rope_parameters ?? null"));
   MLXMILL_ASSIGN(const auto max_positions,

@@ -95,6 +95,7 @@ struct Beside {
   std::int64_t layer = 0;
   std::int64_t layer_inputs = 0;  ///< So many; 0: none yet.
   std::int64_t streams = 0;
+  bool keys = false;  ///< Attention with keys of its own.
 
   /// What is missing for this block; empty when it can run.
   std::string_view operator()(const PerLayerInputsSpec& spec) {
@@ -108,6 +109,10 @@ struct Beside {
     if (spec.does == AltUpSpec::Does::kStart) streams = spec.streams;
     if (spec.streams != streams) return "altup without a start with as many streams before it";
     return spec.per_layer_gate ? (*this)(*spec.per_layer_gate) : "";
+  }
+  std::string_view operator()(const AttentionSpec& spec) {
+    keys = keys || !spec.borrows;
+    return keys ? "" : "attention that borrows without one before it that projects keys";
   }
   template <typename Spec>
   std::string_view operator()(const Spec& /*spec*/) const {

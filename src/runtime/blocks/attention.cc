@@ -1,5 +1,6 @@
 // Attention with grouped heads, in all its variants (architectures/forward/blocks.h).
 #include <cmath>
+#include <tuple>
 
 #include "runtime/attend.h"
 #include "runtime/block.h"
@@ -21,6 +22,12 @@ mx::array flat(const mx::array& x) { return mx::reshape(x, {1, x.shape(1), -1});
 
 /// [1, length, heads, size] to [1, heads, length, size], and back.
 mx::array swapped(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
+
+/// [1, rows * columns, length, size]: the heads, read as a matrix of so many rows, transposed.
+mx::array regrouped(const mx::array& x, int rows) {
+  const mx::array matrix = mx::reshape(x, {rows, x.shape(1) / rows, x.shape(2), x.shape(3)});
+  return mx::reshape(mx::transpose(matrix, {1, 0, 2, 3}), x.shape());
+}
 
 /// How far back a token sees, itself included; 0: to the start.
 std::int64_t reach(const AttentionSpec& spec) { return spec.window > 0 ? spec.window : spec.chunk; }
@@ -60,7 +67,7 @@ class Attention final : public Block {
 
 Status Attention::build(const Weights& weights) {
   MLXMILL_ASSIGN(q_, weights.linear_if(spec_.q));
-  if (spec_.shares < 0) {
+  if (spec_.shares < 0 && !spec_.borrows) {
     MLXMILL_ASSIGN(k_, weights.linear_if(spec_.k));
     MLXMILL_ASSIGN(v_, weights.linear_if(spec_.v));
   }
@@ -130,16 +137,22 @@ mx::array Attention::positioned(const Norm& norm, const mx::array& x, const Pass
 KeysValues Attention::keys_and_values(const Projected& projected, Pass& pass) const {
   if (spec_.shares >= 0) return pass.shared.at(spec_.shares);
   const mx::array keys = positioned(k_norm_, *projected.k, pass);
-  const mx::array values = swapped(normed(v_norm_, *projected.v));
+  mx::array values = swapped(normed(v_norm_, *projected.v));
+  if (spec_.value_scale != 1) values = mx::multiply(values, scalar(spec_.value_scale, values));
   KeysValues kv = static_cast<KvState*>(pass.state)->append(keys, values);
   pass.shared.insert_or_assign(pass.layer, kv);
   return kv;
 }
 
 mx::array Attention::run(const mx::array& x, Pass& pass) const {
-  const Projected projected = project(x);
-  const mx::array queries =
-      tempered(positioned(q_norm_, projected.q, pass), spec_.temperature, pass);
+  Projected projected = project(x);
+  if (spec_.borrows) {
+    std::tie(projected.k, projected.v) = *pass.projected;
+  } else if (projected.k) {
+    pass.projected = std::pair(*projected.k, projected.v);
+  }
+  mx::array queries = tempered(positioned(q_norm_, projected.q, pass), spec_.temperature, pass);
+  if (spec_.tiled) queries = regrouped(queries, static_cast<int>(spec_.heads / spec_.kv_heads));
   const KeysValues kv = keys_and_values(projected, pass);
   const auto key = std::pair(std::pair(spec_.window, spec_.chunk), kv.length);
   if (!pass.masks.contains(key)) {
@@ -147,6 +160,7 @@ mx::array Attention::run(const mx::array& x, Pass& pass) const {
                        causal_mask(pass.offset, pass.length, kv.length, spec_.window, spec_.chunk));
   }
   mx::array out = attend(queries, kv, pass.masks.at(key), {spec_.scale, spec_.softcap, sinks_});
+  if (spec_.tiled) out = regrouped(out, static_cast<int>(spec_.kv_heads));
   out = flat(swapped(out));
   std::optional<mx::array> gate = projected.gate;
   if (gate_) gate = apply(*gate_, x);

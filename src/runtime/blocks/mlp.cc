@@ -25,6 +25,16 @@ Result<Mlp> Mlp::build(const architectures::MlpSpec& spec, const Weights& weight
   MLXMILL_ASSIGN(Linear down, weights.linear(spec.down));
   Mlp mlp(std::move(down), spec.activation);
   mlp.up_first_ = spec.up_first;
+  mlp.limit_ = spec.limit;
+  if (!spec.xielu.empty()) {
+    for (const char* name : {".alpha_p", ".alpha_n", ".beta", ".eps"}) {
+      MLXMILL_ASSIGN(mx::array number, weights.tensor(spec.xielu + name));
+      mlp.xielu_.push_back(std::move(number));
+    }
+    mlp.xielu_[0] = activate(Activation::kSoftplus, mlp.xielu_[0]);
+    mlp.xielu_[1] = mx::add(mlp.xielu_[2], activate(Activation::kSoftplus, mlp.xielu_[1]));
+    mx::eval(mlp.xielu_);
+  }
   if (spec.sparsity > 0) mlp.quantile_ = normal_quantile(spec.sparsity);
   if (!spec.gate_up.empty()) {
     MLXMILL_ASSIGN(mlp.gate_up_, weights.linear(spec.gate_up));
@@ -47,14 +57,24 @@ mx::array Mlp::sparse(const mx::array& gate) const {
   return mx::maximum(mx::subtract(gate, cut), scalar(0, gate));
 }
 
+/// Huang and Schlag 2024, arXiv 2411.13010.
+mx::array Mlp::xielu(const mx::array& x) const {
+  const mx::array line = mx::multiply(xielu_[2], x);
+  const mx::array above = mx::add(mx::multiply(xielu_[0], mx::square(x)), line);
+  const mx::array bend = mx::subtract(mx::expm1(mx::minimum(x, xielu_[3])), x);
+  return mx::where(mx::greater(x, scalar(0, x)), above,
+                   mx::add(mx::multiply(bend, xielu_[1]), line));
+}
+
 mx::array Mlp::operator()(const mx::array& x) const {
   if (gate_up_) {
     const auto parts = mx::split(apply(*gate_up_, x), 2, -1);
-    return apply(down_, gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1]));
+    return apply(down_,
+                 gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1], limit_));
   }
   const mx::array up = apply(*up_, x);
-  if (!gate_) return apply(down_, activate(activation_, up));
-  return apply(down_, gated(activation_, sparse(apply(*gate_, x)), up));
+  if (!gate_) return apply(down_, xielu_.empty() ? activate(activation_, up) : xielu(up));
+  return apply(down_, gated(activation_, sparse(apply(*gate_, x)), up, limit_));
 }
 
 namespace {
@@ -68,7 +88,21 @@ class MlpBlock final : public Block {
   Mlp mlp_;
 };
 
+class LinearBlock final : public Block {
+ public:
+  explicit LinearBlock(Linear layer) : layer_(std::move(layer)) {}
+  mx::array run(const mx::array& x, Pass& /*pass*/) const override { return apply(layer_, x); }
+
+ private:
+  Linear layer_;
+};
+
 }  // namespace
+
+Result<BlockPointer> make_block(const architectures::LinearSpec& spec, const Weights& weights) {
+  MLXMILL_ASSIGN(Linear layer, weights.linear(spec.path));
+  return BlockPointer(std::make_unique<LinearBlock>(std::move(layer)));
+}
 
 Result<BlockPointer> make_block(const architectures::MlpSpec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Mlp mlp, Mlp::build(spec, weights));

@@ -56,14 +56,14 @@ class Router {
     mx::array logits =
         spec_.float32 ? apply(linear_, mx::astype(x, mx::float32)) : apply(linear_, x);
     const auto top = static_cast<int>(spec_.top);
+    if (spec_.softcap != 0) logits = softcap(mx::astype(logits, mx::float32), spec_.softcap);
+    if (spec_.scores == RouterSpec::Scores::kSparsemixer) return sparsemixer(logits);
     if (spec_.scores == RouterSpec::Scores::kSoftmaxOfChosen) {
       const mx::array chosen = best(logits, top);
       const mx::array of_chosen = mx::take_along_axis(logits, chosen, -1);
       return {chosen, scaled(mx::softmax(of_chosen, -1, /*precise=*/true))};
     }
-    const mx::array scores = spec_.scores == RouterSpec::Scores::kSoftmax
-                                 ? mx::softmax(logits, -1, /*precise=*/true)
-                                 : mx::sigmoid(mx::astype(logits, mx::float32));
+    const mx::array scores = scores_of(logits);
     mx::array ranked = correction_ ? mx::add(scores, *correction_) : scores;
     if (spec_.groups > 1) ranked = within_best_groups(ranked);
     const mx::array chosen = best(ranked, top);
@@ -76,6 +76,36 @@ class Router {
   }
 
   Router(const RouterSpec& spec, Linear linear) : spec_(spec), linear_(std::move(linear)) {}
+
+  mx::array scores_of(const mx::array& logits) const {
+    if (spec_.scores == RouterSpec::Scores::kSoftmax) {
+      return mx::softmax(logits, -1, /*precise=*/true);
+    }
+    const mx::array wide = mx::astype(logits, mx::float32);
+    return spec_.scores == RouterSpec::Scores::kSigmoid
+               ? mx::sigmoid(wide)
+               : mx::sqrt(activate(Activation::kSoftplus, wide));
+  }
+
+  /// Source: transformers modeling_phimoe.py, sparsemixer outside of training.
+  Routes sparsemixer(const mx::array& logits) const {
+    const mx::array low = scalar(-std::numeric_limits<float>::infinity(), logits);
+    mx::array rest = logits;
+    std::vector<mx::array> chosen;
+    std::vector<mx::array> weights;
+    for (std::int64_t k = 0; k < spec_.top; ++k) {
+      const mx::array best = mx::argmax(rest, -1, /*keepdims=*/true);
+      const mx::array highest = mx::take_along_axis(rest, best, -1);
+      const mx::array size = mx::maximum(mx::abs(logits), highest);
+      const mx::array below = mx::divide(mx::subtract(highest, logits), size);
+      const mx::array out = mx::greater(below, scalar(2 * spec_.jitter, below));
+      const mx::array share = mx::softmax(mx::where(out, low, rest), -1, /*precise=*/true);
+      chosen.push_back(best);
+      weights.push_back(mx::take_along_axis(share, best, -1));
+      rest = mx::put_along_axis(rest, best, low, -1);
+    }
+    return {mx::concatenate(chosen, -1), scaled(mx::concatenate(weights, -1))};
+  }
 
   /// Indices of the largest `top` of each row.
   static mx::array best(const mx::array& x, int top) {
@@ -190,7 +220,7 @@ class Moe final : public Block {
 
   /// activation(gate) * up, or gpt-oss's clamped form of it.
   mx::array combined(const mx::array& gate, const mx::array& up) const {
-    if (spec_.clamp == 0) return gated(spec_.experts.activation, gate, up);
+    if (spec_.clamp == 0) return gated(spec_.experts.activation, gate, up, spec_.experts.limit);
     const mx::array high = scalar(spec_.clamp, gate);
     const mx::array g = mx::minimum(gate, high);
     const mx::array u = mx::clip(up, scalar(-spec_.clamp, up), high);
