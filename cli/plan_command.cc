@@ -91,7 +91,7 @@ int run_plan(const CLI::App& app, const PlanArgs& args) {
 
 Command add_plan_command(CLI::App& root) {
   CLI::App* app = root.add_subcommand(
-      "plan", "Show sizes, memory and times of every way to convert a model, before it is fetched");
+      "plan", "Show what each way to convert takes, before the model is fetched");
   const auto args = std::make_shared<PlanArgs>();
   add_text(app, "MODEL", args->model, "MODEL",
            "a folder, a GGUF file, or a model of the Hub, of which only headers are fetched");

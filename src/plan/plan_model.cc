@@ -113,7 +113,8 @@ class Planner {
                      architectures::Declaration::parse(text, o_.architecture_file));
       catalogue.add(std::move(own));
     }
-    auto choice = catalogue.choose(config, source_.weights.tensors);
+    auto choice =
+        catalogue.choose(config, source_.weights.tensors, /*exact_norms=*/false, /*to_run=*/true);
     if (!choice) return std::move(choice).error().at(o_.model);
     auto forward = choice->declaration.forward(config, choice->layout);
     if (!forward) {
