@@ -164,6 +164,7 @@ void print_plan_json(const ModelPlan& plan) {
               {"family", plan.family},
               {"model_type", plan.model_type},
               {"source_method", plan.source_method},
+              {"quantized_source", plan.quantized_source},
               {"parameters", plan.parameters},
               {"source_bytes", plan.source_bytes},
               {"context", plan.context},

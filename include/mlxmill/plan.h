@@ -78,6 +78,7 @@ struct ModelPlan {
   std::string commit, last_modified;  ///< Of a model of the Hub.
   bool gated = false;
   std::string family, model_type, source_method;
+  bool quantized_source = false;  ///< It holds codes that a conversion without flags keeps.
   std::uint64_t parameters = 0;
   std::uint64_t source_bytes = 0;
   std::int64_t context = 0;

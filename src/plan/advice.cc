@@ -30,6 +30,11 @@ bool in_table(const PublishedModel& model, const ModelPlan& plan) {
                      [&](const PlanRow& row) { return row.scheme == model.scheme; });
 }
 
+/// What a source has lost, more bits do not bring back.
+bool grows(const PlanRow& row, const ModelPlan& plan) {
+  return plan.quantized_source && row.output_bytes > plan.source_bytes;
+}
+
 void judge(PublishedModel& model, const ModelPlan& plan) {
   if (!in_table(model, plan)) {
     model.verdict = "take it only for its own settings: the table has none like them";
@@ -57,11 +62,14 @@ void recommend(ModelPlan& plan) {
     const PlanRow& row = plan.rows[i];
     if (!is_affine(row)) continue;
     if (!smallest || row.run_bytes < smallest->run_bytes) smallest = &row;
-    if (!row.fits.value_or(false) || plan.recommended) continue;
+    if (!row.fits.value_or(false) || plan.recommended || grows(row, plan)) continue;
     plan.recommended = i;
     std::string why = "the most bits that fit";
-    if (row.scheme->bits == 8) why = "next to nothing is lost and it fits";
+    if (row.scheme->bits == 8 && !plan.quantized_source)
+      why = "next to nothing is lost and it fits";
     if (row.scheme->bits <= 3) why += ", though so few cost much: mlxmill eval says how much";
+    if (plan.quantized_source)
+      why += ", no larger than the source, which is quantized already (the original gives more)";
     plan.recommendation = fmt::format("Make {} (mlxmill convert {} {}): {}, {}.", what(row),
                                       plan.model, row.flags, why, needs(row, plan));
   }

@@ -135,6 +135,7 @@ class Planner {
     MLXMILL_ASSIGN(Table table,
                    make_table({o_, path_, remote(), plan_.runs ? &forward_ : nullptr}));
     plan_.rows = std::move(table.rows);
+    plan_.quantized_source = table.quantized;
     plan_.family = table.base.family;
     plan_.model_type = table.base.model_type;
     plan_.source_method = table.base.source_method;

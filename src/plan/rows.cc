@@ -92,6 +92,7 @@ class TableMaker {
     std::string flags;
     const auto coded = [](const PlannedModule& m) { return m.scheme.has_value(); };
     options.dequantize = std::any_of(table_.base.modules.begin(), table_.base.modules.end(), coded);
+    table_.quantized = options.dequantize;
     if (options.dequantize) flags = "--dequantize";
     Result<Plan> floats = options.dequantize ? plan(options) : Result<Plan>(table_.base);
     if (floats && wide(*floats)) {

@@ -21,7 +21,8 @@ struct TableInput {
 };
 
 struct Table {
-  Plan base;  ///< Of the conversion without any flags.
+  Plan base;               ///< Of the conversion without any flags.
+  bool quantized = false;  ///< The source holds codes that such a conversion keeps.
   std::vector<PlanRow> rows;
 };
 

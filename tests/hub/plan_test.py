@@ -91,6 +91,17 @@ class Sizes(PlanTest):
         half = self.plan(str(SAMPLE), "--ram", "16G", "--context", "2048", "--no-probe", "--kv-bits", "8")
         self.assertLess(half["rows"][0]["cache_bytes"], plan["rows"][0]["cache_bytes"])
 
+    def test_a_quantized_source_is_not_blown_up(self):
+        done = self.mlxmill("convert", str(SAMPLE), "--bits", "4", "-o", "four")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        plan = self.plan("four", "--no-probe", "--ram", "16G")
+        self.assertTrue(plan["quantized_source"])
+        self.assertEqual(plan["rows"][0]["flags"], "--dequantize")
+        self.assertEqual(plan["rows"][plan["recommended"]]["flags"], "--bits 4 --group-size 64")
+        for row in plan["rows"]:
+            self.assertEqual(self.mlxmill("convert", "four", *row["flags"].split(), "-o", "out", "--force").returncode, 0)
+            self.assertEqual(output_bytes(self.folder / "out"), row["output_bytes"], row["flags"])
+
     def test_gguf_of_the_hub_is_refused(self):
         folder = self.folder / "gguf"
         folder.mkdir()
