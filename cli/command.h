@@ -23,6 +23,7 @@ struct Command {
 
 /// Each adds its subcommand to `root`. One file per command.
 Command add_convert_command(CLI::App& root);
+Command add_plan_command(CLI::App& root);
 Command add_download_command(CLI::App& root);
 Command add_upload_command(CLI::App& root);
 Command add_login_command(CLI::App& root);

@@ -77,6 +77,7 @@ Program::Program() : root_(kDescription, "mlxmill") {
   root_.set_help_flag("-h,--help", "show this help");
   root_.set_version_flag("--version", version(), "show the version");
   commands_.push_back(add_convert_command(root_));
+  commands_.push_back(add_plan_command(root_));
   commands_.push_back(add_download_command(root_));
   commands_.push_back(add_upload_command(root_));
   commands_.push_back(add_login_command(root_));

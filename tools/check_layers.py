@@ -26,6 +26,8 @@ ROOMS = {
                 "base"},
     "runtime": {"convert", "hub", "vocabulary", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
                 "kernels", "base"},
+    "plan": {"convert", "hub", "vocabulary", "gguf", "sources", "streaming", "formats", "quantize", "architectures", "tensors", "language", "io",
+             "kernels", "base"},
     "evaluate": {"base"},
     "measure": {"evaluate", "runtime", "tokenize", "report", "convert", "hub", "vocabulary", "gguf", "sources", "streaming", "formats",
                 "quantize", "architectures", "tensors", "language", "io", "kernels", "base"},

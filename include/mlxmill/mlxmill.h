@@ -9,6 +9,7 @@
 #include "mlxmill/hub.h"        // IWYU pragma: export
 #include "mlxmill/inspect.h"    // IWYU pragma: export
 #include "mlxmill/logits.h"     // IWYU pragma: export
+#include "mlxmill/plan.h"       // IWYU pragma: export
 #include "mlxmill/progress.h"   // IWYU pragma: export
 #include "mlxmill/result.h"     // IWYU pragma: export
 #include "mlxmill/run.h"        // IWYU pragma: export

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include "base/process.h"
 
@@ -11,7 +12,25 @@
 
 namespace mlxmill::base {
 
+MachineMemory mac_memory(std::uint64_t total_bytes) {
+  constexpr std::uint64_t kLargest = std::uint64_t{36} << 30;
+  if (total_bytes <= kLargest)
+    return {total_bytes, total_bytes / 3 * 2, "two thirds, macOS's limit for the GPU up to 36 GiB"};
+  return {total_bytes, total_bytes / 4 * 3, "three quarters, macOS's limit for the GPU"};
+}
+
 #if defined(__APPLE__)
+
+MachineMemory machine_memory() {
+  std::uint64_t total = 0;
+  std::size_t size = sizeof(total);
+  if (::sysctlbyname("hw.memsize", &total, &size, nullptr, 0) != 0) return {};
+  std::uint32_t wired_mib = 0;
+  size = sizeof(wired_mib);
+  if (::sysctlbyname("iogpu.wired_limit_mb", &wired_mib, &size, nullptr, 0) == 0 && wired_mib > 0)
+    return {total, std::uint64_t{wired_mib} << 20, "the wired limit, iogpu.wired_limit_mb"};
+  return mac_memory(total);
+}
 
 std::uint64_t available_memory() {
   std::uint64_t bytes = 0;
@@ -34,23 +53,31 @@ std::uint64_t number_in(const char* path) {
   return file >> value ? value : kUnlimited;
 }
 
-/// "MemAvailable:   123 kB" of /proc/meminfo, in bytes.
-std::uint64_t machine_memory() {
+/// A line of /proc/meminfo like "MemAvailable:   123 kB", in bytes; 0 without it.
+std::uint64_t meminfo(std::string_view wanted) {
   std::ifstream file("/proc/meminfo");
   std::string key;
   std::uint64_t kilobytes = 0;
   std::string unit;
   while (file >> key >> kilobytes) {
     std::getline(file, unit);
-    if (key == "MemAvailable:") return kilobytes * 1024;
+    if (key == wanted) return kilobytes * 1024;
   }
   return 0;
 }
 
 }  // namespace
 
+MachineMemory machine_memory() {
+  const std::uint64_t total = meminfo("MemTotal:");
+  const std::uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
+  if (limit != kUnlimited && (total == 0 || limit < total))
+    return {limit, limit, "the container's memory.max"};
+  return {total, total, "RAM, MemTotal of /proc/meminfo"};
+}
+
 std::uint64_t available_memory() {
-  const std::uint64_t machine = machine_memory();
+  const std::uint64_t machine = meminfo("MemAvailable:");
   const std::uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
   const std::uint64_t used = number_in("/sys/fs/cgroup/memory.current");
   if (limit == kUnlimited || used == kUnlimited) return machine;

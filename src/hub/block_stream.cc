@@ -13,8 +13,6 @@ namespace {
 
 /// Blocks fetched ahead of the frontier.
 constexpr std::uint64_t kAhead = 10;
-/// An early read takes at least this much, so that a header is mostly one request.
-constexpr std::uint64_t kEarlyBytes = 256 << 10;
 constexpr auto kPoll = std::chrono::milliseconds(50);
 
 BlockDigest digest_of(std::span<const std::byte> data) {
@@ -31,9 +29,10 @@ BlockDigest digest_of(std::span<const std::byte> data) {
 
 BlockStream::BlockStream(const Settings& settings, const std::string& repo,
                          const std::string& commit, const std::vector<RemoteFile>& files,
-                         int connections, Monitor& monitor)
+                         int connections, Monitor& monitor, std::uint64_t early_bytes)
     : settings_(settings),
       monitor_(monitor),
+      early_bytes_(early_bytes),
       early_client_(settings, [this] { return monitor_.stopped(); }) {
   for (const RemoteFile& remote : files) {
     auto file = std::make_unique<File>();
@@ -259,7 +258,7 @@ Status BlockStream::read_early(std::size_t index, std::uint64_t offset, std::spa
   }
   Early early;
   early.offset = offset;
-  const std::uint64_t wanted = std::max<std::uint64_t>(out.size(), kEarlyBytes);
+  const std::uint64_t wanted = std::max<std::uint64_t>(out.size(), early_bytes_);
   early.data.resize(std::min(wanted, file.source->file().bytes - offset));
   Status status =
       file.source->fetch(early_client_, {offset, offset + early.data.size()},

@@ -30,7 +30,8 @@ class BlockStream {
  public:
   /// Starts `connections` threads that fetch. Requires files in LFS: they have a SHA-256.
   BlockStream(const Settings& settings, const std::string& repo, const std::string& commit,
-              const std::vector<RemoteFile>& files, int connections, Monitor& monitor);
+              const std::vector<RemoteFile>& files, int connections, Monitor& monitor,
+              std::uint64_t early_bytes = kEarlyBytes);
   ~BlockStream();
 
   /// Streams from now on; before, read() fetches just what is asked for, which headers need. `path`
@@ -50,6 +51,8 @@ class BlockStream {
   std::uint64_t bytes_downloaded() const { return bytes_downloaded_; }
 
   static constexpr std::uint64_t kBlockBytes = 4 << 20;
+  /// A read before start() takes at least `early_bytes`, so that a header is mostly one request.
+  static constexpr std::uint64_t kEarlyBytes = 256 << 10;
   /// Blocks in memory at most, but for those in the hands of readers.
   static constexpr std::size_t kMostBlocks = 20;
 
@@ -97,6 +100,7 @@ class BlockStream {
 
   const Settings& settings_;
   Monitor& monitor_;
+  std::uint64_t early_bytes_;
   std::vector<std::unique_ptr<File>> files_;
   std::optional<StreamState> state_;  ///< Set by start().
   std::mutex early_mutex_;            ///< Guards early reads and their client.

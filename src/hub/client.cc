@@ -95,11 +95,19 @@ Client::Client(const Settings& settings, std::function<bool()> cancelled)
 
 Result<Response> Client::send_once(Request request, const BodySink& sink) {
   const std::vector<std::string> headers = request.headers;
+  BodySink counted = sink;
+  if (sink && settings_.received) {
+    counted = [&](const Response& head, std::span<const std::byte> data) {
+      *settings_.received += data.size();
+      return sink(head, data);
+    };
+  }
   for (int hop = 0; hop <= kMostRedirects; ++hop) {
     request.headers = headers;
     if (!settings_.token.empty() && origin_of(request.url) == home_)
       request.headers.push_back("Authorization: Bearer " + settings_.token);
-    MLXMILL_ASSIGN(Response response, connection_.send(request, sink));
+    MLXMILL_ASSIGN(Response response, connection_.send(request, counted));
+    if (settings_.received) *settings_.received += response.body.size();
     if (!response.redirects()) return response;
     const std::string next = joined(request.url, response.header("location"));
     // Encrypted once, encrypted to the end.

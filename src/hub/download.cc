@@ -44,6 +44,13 @@ constexpr std::string_view kOptional[] = {"added_tokens.json",
                                           "tokenizer_config.json",
                                           "vocab.json"};
 
+bool is_setting(std::string_view path) {
+  static constexpr std::string_view kSettings[] = {"config.json", "generation_config.json",
+                                                   "hf_quant_config.json", "quantize_config.json",
+                                                   "quant_config.json"};
+  return std::find(std::begin(kSettings), std::end(kSettings), path) != std::end(kSettings);
+}
+
 }  // namespace
 
 Settings settings_for(const HubOptions& options) {
@@ -118,8 +125,13 @@ Result<RemoteModel> Download::open() {
   return model;
 }
 
-Result<Selection> Download::take_small(const RemoteModel& model) {
+Result<Selection> Download::take_small(const RemoteModel& model, bool only_settings) {
   MLXMILL_ASSIGN(Selection selection, select_files(model, name_.file));
+  if (only_settings) {
+    std::erase_if(selection.small, [&](const RemoteFile* file) {
+      return file != selection.index && !is_setting(file->path);
+    });
+  }
   MLXMILL_TRY(cache_.make());
   MLXMILL_TRY(cache_.write_ref(name_.revision, model.commit));
   MLXMILL_TRY(take(model, selection.small, "downloading small files"));

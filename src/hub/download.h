@@ -39,8 +39,9 @@ class Download {
 
   /// Asks the Hub for the commit and files.
   Result<RemoteModel> open();
-  /// Chooses the files and brings the small ones into the cache; the weights are only named.
-  Result<Selection> take_small(const RemoteModel& model);
+  /// Chooses the files and brings the small ones into the cache; the weights are only
+  /// named. `only_settings`: of the small ones just what says how the weights lie and are coded.
+  Result<Selection> take_small(const RemoteModel& model, bool only_settings = false);
   /// Brings the weights into the cache.
   Status take_weights(const RemoteModel& model, const Selection& selection);
 

@@ -160,6 +160,9 @@ Result<RemoteModel> open_remote_model(Client& client, const std::string& repo,
   MLXMILL_ASSIGN(const Value value, parse(response));
   model.commit = text_of(value.find("sha"));
   if (!is_commit(model.commit)) return senseless("names no commit", response);
+  model.last_modified = text_of(value.find("lastModified"));
+  // false, "auto" or "manual".
+  model.gated = value.find("gated") && value.find("gated")->as_string();
   if (const std::string id = text_of(value.find("id")); id != repo) model.new_name = id;
   MLXMILL_TRY(list_files(client, model));
   return model;

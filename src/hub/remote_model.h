@@ -25,6 +25,8 @@ struct RemoteModel {
   std::string repo;      ///< As asked for: what caches call it.
   std::string new_name;  ///< What it is called now, where that differs.
   std::string commit;
+  std::string last_modified;  ///< "2026-01-31T12:00:00.000Z"; empty where the Hub does not say.
+  bool gated = false;
   std::vector<RemoteFile> files;  ///< Sorted by path.
 
   const RemoteFile* find(std::string_view path) const;

@@ -1,8 +1,11 @@
 // What the environment says about the Hub, with the meaning huggingface_hub gives it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 namespace mlxmill::hub {
@@ -17,6 +20,8 @@ struct Settings {
   std::chrono::seconds timeout{10};  ///< Without an answer, or without bytes.
   std::string ca_file;               ///< Of certificates to trust; empty: the system's.
   std::string ca_folder;
+  /// Where clients of these settings count the bytes of answers' bodies; null: nowhere.
+  std::shared_ptr<std::atomic<std::uint64_t>> received = nullptr;
 };
 
 /// Reads HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE and their

@@ -22,20 +22,34 @@ class StreamedModel {
   static Result<std::unique_ptr<StreamedModel>> open(const std::string& name,
                                                      const HubOptions& options,
                                                      const Callbacks& callbacks);
+  /// The same for its headers alone: tokenizer and what else is small stay where they are, headers
+  /// come in short ranges, and files that are not in LFS do too. Such a model cannot be streamed.
+  static Result<std::unique_ptr<StreamedModel>> open_headers(const std::string& name,
+                                                             const HubOptions& options,
+                                                             const Callbacks& callbacks);
   ~StreamedModel();
 
   const HubModel& model() const { return model_; }
   /// The weights, for formats::ModelFolder::open() on model().path.
   const formats::RemoteFiles& files() const { return files_; }
   BlockStream& stream() { return *stream_; }
+  const RemoteModel& remote() const { return listed_; }
+  const Settings& settings() const;
+  /// Bodies of all answers so far.
+  std::uint64_t bytes_received() const;
 
  private:
   StreamedModel();
+
+  static Result<std::unique_ptr<StreamedModel>> open(const std::string& name,
+                                                     const HubOptions& options,
+                                                     const Callbacks& callbacks, bool headers);
 
   struct Remote;
   std::unique_ptr<Remote> remote_;  ///< What the stream refers to.
   std::unique_ptr<BlockStream> stream_;
   HubModel model_;
+  RemoteModel listed_;
   formats::RemoteFiles files_;
 };
 

@@ -50,7 +50,7 @@ Result<BlockPointer> make_block(const architectures::BlockSpec& spec, const Weig
 std::uint64_t state_bytes(const architectures::Forward& forward, const StateOptions& options,
                           std::int64_t tokens);
 
-// Each kind has these two, in its file in blocks/; a kind without a memory has the first.
+// Each kind has this, in its file in blocks/.
 Result<BlockPointer> make_block(const architectures::AttentionSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::LatentAttentionSpec& spec,
                                 const Weights& weights);
@@ -67,24 +67,5 @@ Result<BlockPointer> make_block(const architectures::LaurelSpec& spec, const Wei
 Result<BlockPointer> make_block(const architectures::AltUpSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::MlpSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::MoeSpec& spec, const Weights& weights);
-
-std::uint64_t state_bytes(const architectures::AttentionSpec& spec, const StateOptions& options,
-                          std::int64_t tokens);
-std::uint64_t state_bytes(const architectures::LatentAttentionSpec& spec,
-                          const StateOptions& options, std::int64_t tokens);
-std::uint64_t state_bytes(const architectures::DeltaNetSpec& spec, const StateOptions& options,
-                          std::int64_t tokens);
-std::uint64_t state_bytes(const architectures::Mamba2Spec& spec, const StateOptions& options,
-                          std::int64_t tokens);
-std::uint64_t state_bytes(const architectures::MambaSpec& spec, const StateOptions& options,
-                          std::int64_t tokens);
-std::uint64_t state_bytes(const architectures::ShortConvSpec& spec, const StateOptions& options,
-                          std::int64_t tokens);
-/// Of the kinds without a memory.
-template <typename Spec>
-std::uint64_t state_bytes(const Spec& /*spec*/, const StateOptions& /*options*/,
-                          std::int64_t /*tokens*/) {
-  return 0;
-}
 
 }  // namespace mlxmill::runtime

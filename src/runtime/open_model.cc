@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "base/checked_math.h"
 #include "base/process.h"
 #include "convert/open_source.h"
 #include "io/file.h"
@@ -16,8 +18,6 @@ namespace {
 using runtime::Weights;
 
 constexpr std::uint64_t kMaxDeclarationBytes = 1 << 20;
-/// For activations of a chunk and libmlx's own buffers.
-constexpr std::uint64_t kWorkingBytes = std::uint64_t{256} << 20;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 
 Status check_options(const ModelOptions& o) {
@@ -102,8 +102,10 @@ class Opener {
     facts_.cache_bytes = runtime::state_bytes(forward_, states_, o_.context);
     const std::uint64_t free = base::available_memory();
     const std::uint64_t limit = o_.memory_bytes > 0 ? o_.memory_bytes : free;
-    const std::uint64_t working = o_.memory_bytes > 0 ? 0 : kWorkingBytes;
-    const std::uint64_t needed = facts_.weight_bytes + facts_.cache_bytes + working;
+    const std::uint64_t working = o_.memory_bytes > 0 ? 0 : architectures::kWorkingBytes;
+    const auto with_cache = base::checked_add(facts_.weight_bytes, facts_.cache_bytes);
+    const auto all = with_cache ? base::checked_add(*with_cache, working) : std::nullopt;
+    const std::uint64_t needed = all.value_or(std::numeric_limits<std::uint64_t>::max());
     if (limit == 0 || needed <= limit) return {};
     constexpr double kMega = 1 << 20;
     return Error(Code::kNoMemory,

@@ -6,7 +6,7 @@ namespace mlxmill::runtime {
 namespace {
 
 /// Buffers grow by so many tokens at once.
-constexpr int kStep = 256;
+constexpr int kStep = static_cast<int>(architectures::kStateStep);
 
 /// Tokens [begin, end) of a buffer.
 mx::array tokens_of(const mx::array& buffer, int begin, int end) {
@@ -24,6 +24,10 @@ mx::array with_room(const mx::array& buffer, int more) {
 }
 
 }  // namespace
+
+architectures::StateFormat state_format(const StateOptions& options) {
+  return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size};
+}
 
 KvState::KvState(const StateOptions& options, std::int64_t window)
     : options_(options), window_(window) {}
@@ -110,17 +114,6 @@ bool KvState::can_trim(std::int64_t tokens) const {
 }
 
 void KvState::trim(std::int64_t tokens) { size_ -= static_cast<int>(tokens); }
-
-std::uint64_t KvState::bytes(const StateOptions& options, std::int64_t window, std::int64_t tokens,
-                             std::int64_t heads, std::int64_t key_size, std::int64_t value_size) {
-  std::int64_t kept = (tokens + kStep - 1) / kStep * kStep;
-  if (window > 0) kept = std::min(kept, window + 2 * kStep);
-  const auto elements = static_cast<std::uint64_t>(kept * heads * (key_size + value_size));
-  const std::uint64_t width = mx::size_of(options.dtype);
-  if (!options.kv_bits) return elements * width;
-  return elements * static_cast<std::uint64_t>(*options.kv_bits) / 8 +
-         elements / static_cast<std::uint64_t>(options.kv_group_size) * 2 * width;
-}
 
 std::vector<mx::array> ArraysState::arrays() const {
   std::vector<mx::array> result;

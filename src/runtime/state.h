@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "architectures/forward/state_bytes.h"
 #include "runtime/linear.h"
 
 namespace mlxmill::runtime {
@@ -16,6 +17,9 @@ struct StateOptions {
   std::optional<int> kv_bits;      ///< Quantized with so many bits (affine); empty: as computed.
   int kv_group_size = 64;
 };
+
+/// The same for counting bytes.
+architectures::StateFormat state_format(const StateOptions& options);
 
 /// The memory of one block. Threads: one at a time.
 class State {
@@ -56,10 +60,6 @@ class KvState final : public State {
   bool restore(std::vector<mx::array> arrays, std::int64_t tokens) override;
   bool can_trim(std::int64_t tokens) const override;
   void trim(std::int64_t tokens) override;
-
-  /// Bytes that `tokens` tokens take at most, for planning.
-  static std::uint64_t bytes(const StateOptions& options, std::int64_t window, std::int64_t tokens,
-                             std::int64_t heads, std::int64_t key_size, std::int64_t value_size);
 
  private:
   std::vector<mx::array> quantized(const mx::array& x) const;

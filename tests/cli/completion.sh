@@ -36,7 +36,7 @@ is 'a folder ' "$(offered mlxmill convert a)"
 is 'a folder ' "$(offered mlxmill convert x -o a)"
 
 # Every flag the help shows is offered.
-for command in convert inspect verify recipe architectures info; do
+for command in convert plan inspect verify recipe architectures info; do
   mlxmill help "$command" | sed -n 's/^  \(-[-a-z, ]*\).*/\1/p' | tr ', ' '\n\n' | grep '^--' > flags
   for flag in $(cat flags); do
     is "$flag" "$(offered mlxmill "$command" "$flag" | tr ' ' '\n' | grep -x -- "$flag")"

@@ -1,8 +1,8 @@
-# Every command of docs/CLI.md works as written, in the order written.
+# Every command of docs/CLI.md and docs/PLAN.md works as written, in the order written.
 sample
 hub Qwen/Qwen3-0.6B
 echo hf_test > token.txt
-sed -n '/^```sh$/,/^```$/p' "$SOURCE_DIR/docs/CLI.md" | grep '^mlxmill ' > commands
+sed -n '/^```sh$/,/^```$/p' "$SOURCE_DIR/docs/CLI.md" "$SOURCE_DIR/docs/PLAN.md" | grep '^mlxmill ' > commands
 [ "$(wc -l < commands)" -ge 8 ]
 while IFS= read -r command; do
   echo "running: $command" >&2

@@ -6,7 +6,7 @@ cmp first second
 cmp first third
 cat first
 
-for command in convert download login upload generate chat inspect verify eval recipe tokenize logits architectures info completion; do
+for command in convert plan download login upload generate chat inspect verify eval recipe tokenize logits architectures info completion; do
   mlxmill "$command" --help > long
   mlxmill help "$command" > asked
   cmp long asked

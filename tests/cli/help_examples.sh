@@ -5,7 +5,7 @@ head -c 1000 "$SOURCE_DIR/models/sample-llama/model.safetensors" > gguf/gemma-3-
 cp gguf/gemma-3-1b-it-Q8_0.gguf gguf/gemma-3-1b-it-Q4_K_M.gguf
 echo hf_test > token.txt
 hub Qwen/Qwen3-0.6B "ggml-org/gemma-3-1b-it-GGUF=$PWD/gguf"
-for command in convert download login upload generate chat inspect verify eval recipe tokenize logits architectures info completion; do mlxmill help "$command"; done > texts
+for command in convert plan download login upload generate chat inspect verify eval recipe tokenize logits architectures info completion; do mlxmill help "$command"; done > texts
 mlxmill help >> texts
 grep '^  mlxmill ' texts | sed 's/^  //' | awk '!seen[$0]++' > examples
 [ "$(wc -l < examples)" -ge 12 ]

@@ -182,8 +182,21 @@ class HubHandler(UploadRoutes, Handler):
         return self.answer_json([self.tree_entry(p, files[p]) for p in paths if p in files])
 
     def search(self):
-        found = self.hub.store.search(self.param("search"), self.param("author"), self.params("filter"))
-        return self.answer_page([self.describe(r, r.refs["main"]) for r in found])
+        # A filter may hold several, with commas between, as huggingface_hub 0.x sent them.
+        filters = [f for text in self.params("filter") for f in text.split(",") if f]
+        found = self.hub.store.search(self.param("search"), self.param("author"), filters)
+        sort = {"lastModified": "modified", "last_modified": "modified", "downloads": "downloads"}
+        if key := sort.get(self.param("sort")):
+            found.sort(key=lambda r: getattr(r, key), reverse=True)
+        fields = self.params("expand[]") + self.params("expand")
+        return self.answer_page([self.found(r, fields) for r in found])
+
+    def found(self, repo, fields):
+        """One model of a search: with `expand` just those fields and its names."""
+        whole = self.describe(repo, repo.refs["main"])
+        if not fields:
+            return {k: v for k, v in whole.items() if k not in ("siblings", "cardData")}
+        return {k: whole[k] for k in ("_id", "id", "modelId", *fields) if k in whole}
 
     def validate_yaml(self):
         return self.answer_json({"errors": [], "warnings": []})

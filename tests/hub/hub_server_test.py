@@ -108,6 +108,27 @@ print(json.dumps({
         self.assertEqual(answer, {"sha": self.commit, "weights": tree_of(SAMPLE)["model.safetensors"],
                                   "paths": ["config.json"], "user": "alice", "search": ["alice/sample"]})
 
+    def test_search_by_filter_and_author(self):
+        config = lambda p: p == "config.json"
+        tags = ["mlx", "base_model:alice/sample", "base_model:quantized:alice/sample"]
+        for name, downloads in [("mlx-community/sample-4bit", 5), ("bob/sample-8bit", 50)]:
+            self.hub.store.add_folder(name, SAMPLE, only=config, tags=tags, downloads=downloads)
+        self.hub.store.add_folder("mlx-community/other", SAMPLE, only=config, tags=["mlx"])
+        code = """
+import json
+from huggingface_hub import HfApi
+api = HfApi()
+quantized = list(api.list_models(filter=["base_model:quantized:alice/sample", "mlx"], sort="downloads",
+                                 expand=["downloads", "lastModified", "tags"]))
+community = list(api.list_models(author="mlx-community", search="sample"))
+print(json.dumps({"ids": [m.id for m in quantized], "downloads": [m.downloads for m in quantized],
+                  "tags": quantized[0].tags, "dated": quantized[0].last_modified is not None,
+                  "card": quantized[0].card_data is None, "community": [m.id for m in community]}))
+"""
+        answer = json.loads(self.python(code).stdout)
+        self.assertEqual(answer, {"ids": ["bob/sample-8bit", "mlx-community/sample-4bit"], "downloads": [50, 5],
+                                  "tags": tags, "dated": True, "card": True, "community": ["mlx-community/sample-4bit"]})
+
     def test_faults_reach_the_client(self):
         self.hub.faults.set([{"kind": "truncate", "after": 11_000_000}, {"kind": "status", "status": 429}])
         self.python("from huggingface_hub import snapshot_download; snapshot_download('alice/sample')")

@@ -96,7 +96,7 @@ TEST(KvState, PlanCountsAtLeastWhatIsHeld) {
     for (int i = 0; i < 700; ++i) state.append(positions(i, 1), positions(i, 1));
     std::uint64_t held = 0;
     for (const mx::array& array : state.held()) held += array.nbytes();
-    EXPECT_LE(held, KvState::bytes(options, window, 700, 1, 32, 32));
+    EXPECT_LE(held, architectures::kv_bytes(state_format(options), window, 700, 1, 32, 32));
   }
 }
 

@@ -181,12 +181,6 @@ mx::array Attention::run(const mx::array& x, Pass& pass) const {
 
 }  // namespace
 
-std::uint64_t state_bytes(const AttentionSpec& spec, const StateOptions& options,
-                          std::int64_t tokens) {
-  if (spec.shares >= 0) return 0;
-  return KvState::bytes(options, reach(spec), tokens, spec.kv_heads, spec.head_dim, spec.value_dim);
-}
-
 Result<BlockPointer> make_block(const AttentionSpec& spec, const Weights& weights) {
   auto block = std::make_unique<Attention>(spec);
   MLXMILL_TRY(block->build(weights));

@@ -143,20 +143,6 @@ class ShortConv final : public Block {
 
 }  // namespace
 
-std::uint64_t state_bytes(const DeltaNetSpec& spec, const StateOptions& options,
-                          std::int64_t /*tokens*/) {
-  const std::int64_t channels =
-      2 * spec.key_heads * spec.key_dim + spec.value_heads * spec.value_dim;
-  const std::int64_t numbers = spec.value_heads * spec.key_dim * spec.value_dim;
-  return static_cast<std::uint64_t>(channels * (spec.kernel - 1)) * mx::size_of(options.dtype) +
-         static_cast<std::uint64_t>(numbers) * sizeof(float);
-}
-
-std::uint64_t state_bytes(const ShortConvSpec& spec, const StateOptions& options,
-                          std::int64_t /*tokens*/) {
-  return static_cast<std::uint64_t>(spec.channels * (spec.kernel - 1)) * mx::size_of(options.dtype);
-}
-
 Result<BlockPointer> make_block(const DeltaNetSpec& spec, const Weights& weights) {
   auto block = std::make_unique<DeltaNet>(spec);
   MLXMILL_TRY(block->build(weights));

@@ -118,14 +118,6 @@ class LatentAttention final : public Block {
 
 }  // namespace
 
-std::uint64_t state_bytes(const LatentAttentionSpec& spec, const StateOptions& options,
-                          std::int64_t tokens) {
-  StateOptions plain = options;
-  plain.kv_bits.reset();
-  return KvState::bytes(plain, 0, tokens, 1, spec.rank,
-                        spec.rope_dim + (spec.indexer ? spec.indexer->dim : 0));
-}
-
 Result<BlockPointer> make_block(const LatentAttentionSpec& spec, const Weights& weights) {
   auto block = std::make_unique<LatentAttention>(spec);
   MLXMILL_TRY(block->build(weights));

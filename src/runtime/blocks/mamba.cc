@@ -218,25 +218,7 @@ class Mamba final : public Block {
   std::optional<mx::array> a_, d_;
   Norm dt_norm_, b_norm_, c_norm_;
 };
-
-std::uint64_t bytes_of(std::int64_t channels, std::int64_t kernel, std::int64_t numbers,
-                       const StateOptions& options) {
-  return static_cast<std::uint64_t>(channels * (kernel - 1)) * mx::size_of(options.dtype) +
-         static_cast<std::uint64_t>(numbers) * sizeof(float);
-}
-
 }  // namespace
-
-std::uint64_t state_bytes(const Mamba2Spec& spec, const StateOptions& options,
-                          std::int64_t /*tokens*/) {
-  const std::int64_t inner = spec.heads * spec.head_dim;
-  return bytes_of(inner + 2 * spec.groups * spec.state, spec.kernel, inner * spec.state, options);
-}
-
-std::uint64_t state_bytes(const MambaSpec& spec, const StateOptions& options,
-                          std::int64_t /*tokens*/) {
-  return bytes_of(spec.channels, spec.kernel, spec.channels * spec.state, options);
-}
 
 Result<BlockPointer> make_block(const Mamba2Spec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Linear in, weights.linear(spec.in));

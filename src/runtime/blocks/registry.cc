@@ -10,14 +10,7 @@ Result<BlockPointer> make_block(const architectures::BlockSpec& spec, const Weig
 
 std::uint64_t state_bytes(const architectures::Forward& forward, const StateOptions& options,
                           std::int64_t tokens) {
-  std::uint64_t total = 0;
-  for (const architectures::LayerSpec& layer : forward.layers) {
-    for (const architectures::StepSpec& step : layer) {
-      total += std::visit([&](const auto& kind) { return state_bytes(kind, options, tokens); },
-                          step.block);
-    }
-  }
-  return total;
+  return architectures::state_bytes(forward, state_format(options), tokens);
 }
 
 }  // namespace mlxmill::runtime
