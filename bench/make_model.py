@@ -98,14 +98,14 @@ def shape_of(name, experts):
 SHAPES = ("qwen2.5-0.5b", "llama-1gb", "llama-16gb", "embedding-2gb", "experts", "gpt2-wide")
 
 
-def shards(shapes):
-    """Cuts the list of (name, shape) into files of at most SHARD_BYTES."""
+def shards(shapes, shard_bytes):
+    """Cuts the list of (name, shape) into files of at most `shard_bytes`."""
     result, size = [[]], 0
     for name, shape in shapes:
         count = 2
         for extent in shape:
             count *= extent
-        if result[-1] and size + count > SHARD_BYTES:
+        if result[-1] and size + count > shard_bytes:
             result.append([])
             size = 0
         result[-1].append((name, shape, count))
@@ -141,7 +141,7 @@ def write_shard(path, tensors, generator):
                 write_random(file, size, generator)
 
 
-def make_model(folder, name, sparse, experts=512, seed=0):
+def make_model(folder, name, sparse, experts=512, seed=0, shard_bytes=SHARD_BYTES):
     """Writes the checkpoint and returns the bytes of its weights."""
     config, shapes = shape_of(name, experts)
     generator = None
@@ -152,7 +152,7 @@ def make_model(folder, name, sparse, experts=512, seed=0):
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(SAMPLE / file, folder / file)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    files = shards(shapes)
+    files = shards(shapes, shard_bytes)
     weight_map, total = {}, 0
     for i, tensors in enumerate(files):
         file = "model.safetensors" if len(files) == 1 else f"model-{i + 1:05d}-of-{len(files):05d}.safetensors"

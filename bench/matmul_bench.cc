@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bandwidth.h"
 #include "base/parallel.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
@@ -45,25 +46,6 @@ double fastest(const F& f) {
     best = std::min(best, now() - start);
   }
   return best;
-}
-
-/// Bytes per second that all threads together read.
-double read_bandwidth(base::ThreadPool& pool, std::size_t bytes) {
-  const std::size_t words = bytes / 8;
-  std::vector<std::uint64_t> memory(words, 1);
-  constexpr std::size_t kPart = 8192;
-  std::vector<std::uint64_t> sums(words / kPart);
-  const double seconds = fastest([&] {
-    pool.run(sums.size(), [&](std::size_t i, int /*worker*/) {
-      const std::uint64_t* at = memory.data() + i * kPart;
-      std::uint64_t sum[16] = {};
-      for (std::size_t k = 0; k < kPart; k += 16) {
-        for (std::size_t j = 0; j < 16; ++j) sum[j] += at[k + j];
-      }
-      for (const std::uint64_t s : sum) sums[i] += s;
-    });
-  });
-  return static_cast<double>(bytes) / seconds;
 }
 
 struct Weights {
@@ -159,7 +141,7 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : base::available_cores();
   if (argc > 2 && !kernels::set_matmul_engine(argv[2])) return 2;
   base::ThreadPool pool(threads);
-  const double bandwidth = read_bandwidth(pool, memory);
+  const double bandwidth = mlxmill::bench::read_bandwidth(pool, memory, kRepeats);
   std::printf("%d threads read %.1f GB/s\n\n", threads, bandwidth / 1e9);
   std::printf("| weights | rows of x | engine | GB/s | of bandwidth | GFLOP/s |\n");
   std::printf("| --- | ---: | --- | ---: | ---: | ---: |\n");

@@ -40,7 +40,8 @@ bool watch(const Done& done) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads)
+    : shares_(static_cast<std::size_t>(std::clamp(threads, 1, 1024))) {
   const int others = std::clamp(threads, 1, 1024) - 1;
   workers_.reserve(static_cast<std::size_t>(others));
   try {
@@ -70,7 +71,10 @@ void ThreadPool::run_job(std::size_t count, Call call, const void* task) {
   count_ = count;
   call_ = call;
   task_ = task;
-  next_.store(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    shares_[i].next.store(count * i / shares_.size(), std::memory_order_relaxed);
+    shares_[i].end = count * (i + 1) / shares_.size();
+  }
   gate_.fetch_add(kJob + kOpen, std::memory_order_release);
   gate_.notify_all();
   take_tasks(0);
@@ -84,10 +88,13 @@ void ThreadPool::run_job(std::size_t count, Call call, const void* task) {
 }
 
 void ThreadPool::take_tasks(int worker) {
-  for (;;) {
-    const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    call_(task_, index, worker);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(static_cast<std::size_t>(worker) + i) % shares_.size()];
+    for (;;) {
+      const std::size_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (index >= share.end) break;
+      call_(task_, index, worker);
+    }
   }
 }
 

@@ -55,7 +55,14 @@ class ThreadPool {
   std::size_t count_ = 0;
   Call call_ = nullptr;
   const void* task_ = nullptr;
-  alignas(64) std::atomic<std::size_t> next_{0};
+
+  /// Tasks of one worker, one after the other, so that it reads memory in order; who has none left
+  /// helps others.
+  struct alignas(64) Share {
+    std::atomic<std::size_t> next{0};
+    std::size_t end = 0;
+  };
+  std::vector<Share> shares_;
 
   // Bit 0: a job is open. Bits 1 to 15: workers inside it. From bit 16: the job's number.
   alignas(64) std::atomic<std::uint64_t> gate_{0};

@@ -170,13 +170,17 @@ void BlockStream::pump(std::size_t index) {
   for (std::uint64_t block = file.frontier; block < end; ++block) want({index, block});
 }
 
-/// Puts out the blocks that were used longest ago. Requires the lock.
+/// Puts out the blocks that were used longest ago, those that nobody has read last. Requires the
+/// lock.
 void BlockStream::make_room() {
+  const auto before = [](const Block& a, const Block& b) {
+    return a.read != b.read ? a.read : a.used < b.used;
+  };
   while (blocks_.size() > kMostBlocks) {
     auto oldest = blocks_.end();
     for (auto it = blocks_.begin(); it != blocks_.end(); ++it) {
       const bool free = it->second->ready && it->second->hashed && it->second.use_count() == 1;
-      if (free && (oldest == blocks_.end() || it->second->used < oldest->second->used)) oldest = it;
+      if (free && (oldest == blocks_.end() || before(*it->second, *oldest->second))) oldest = it;
     }
     if (oldest == blocks_.end()) return;
     blocks_.erase(oldest);
@@ -231,12 +235,13 @@ Result<std::shared_ptr<BlockStream::Block>> BlockStream::get(std::size_t index,
       return status ? Error(Code::kCancelled, "stopped on request") : std::move(status).error();
     }
     // The frontier goes past what is wanted, and ahead of it while reading goes on.
-    file.target = std::max(file.target, std::min(file.blocks, number + 1 + kAhead / 2));
+    file.target = std::max(file.target, std::min(file.blocks, number + 1 + kAhead));
     pump(index);
     if (number < file.frontier) want({index, number});
     const auto it = blocks_.find({index, number});
     if (it != blocks_.end() && it->second->ready && it->second->hashed) {
       it->second->used = ++clock_;
+      it->second->read = true;
       return it->second;
     }
     changed_.wait_for(lock, kPoll);

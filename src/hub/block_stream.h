@@ -58,6 +58,7 @@ class BlockStream {
     std::vector<std::byte> data;
     bool ready = false;
     bool hashed = false;
+    bool read = false;       ///< By anybody; what was only fetched ahead goes out last.
     std::uint64_t used = 0;  ///< When, for putting the oldest out.
   };
   /// Bytes that were read before the stream began.

@@ -18,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kLockPoll = std::chrono::milliseconds(100);
+/// Files that are fetched at the same time.
+constexpr int kMostOpen = 4;
 
 /// One blob and what its download has come to.
 struct Item {
@@ -28,6 +30,7 @@ struct Item {
   io::File lock;
   std::optional<BlobFile> blob;
   std::optional<RangeSource> source;
+  int fetching = 0;  ///< Connections that are at its ranges.
   bool refetched = false;
   bool told_waiting = false;
 };
@@ -75,25 +78,45 @@ class Transfer {
  private:
   Task next() {
     const std::lock_guard lock(mutex_);
-    bool busy = false;
-    for (const auto& item : items_) {
-      if (item->state == Item::State::kOpen) {
-        if (const auto range = item->blob->take()) return {Task::Kind::kFetch, item.get(), *range};
-      }
-      busy = busy || item->state != Item::State::kDone;
+    int under_way = 0;
+    for (const auto& item : items_)
+      under_way += item->state == Item::State::kOpening || item->state == Item::State::kOpen;
+    if (under_way >= kMostOpen) {
+      if (const auto task = next_range()) return *task;
     }
     for (const auto& item : items_) {
       if (item->state != Item::State::kWaiting || item->told_waiting) continue;
       item->state = Item::State::kOpening;
       return {Task::Kind::kOpen, item.get(), {}};
     }
+    if (const auto task = next_range()) return *task;
     // What other processes are at comes last.
+    bool busy = false;
     for (const auto& item : items_) {
+      busy = busy || item->state != Item::State::kDone;
       if (item->state != Item::State::kWaiting) continue;
       item->state = Item::State::kOpening;
       return {Task::Kind::kOpen, item.get(), {}};
     }
     return {busy ? Task::Kind::kIdle : Task::Kind::kEnd, nullptr, {}};
+  }
+
+  /// A range of the file that has fewest connections: writes to one file wait for each other, and
+  /// each file is hashed by one thread at a time.
+  std::optional<Task> next_range() {
+    std::vector<Item*> open;
+    for (const auto& item : items_) {
+      if (item->state == Item::State::kOpen) open.push_back(item.get());
+    }
+    std::stable_sort(open.begin(), open.end(),
+                     [](const Item* a, const Item* b) { return a->fetching < b->fetching; });
+    for (Item* item : open) {
+      const auto range = item->blob->take();
+      if (!range) continue;
+      ++item->fetching;
+      return Task{Task::Kind::kFetch, item, *range};
+    }
+    return std::nullopt;
   }
 
   Status work(Client& client, const Task& task) {
@@ -103,6 +126,10 @@ class Transfer {
     }
     if (task.kind == Task::Kind::kOpen) return open(*task.item);
     Status status = fetch(client, *task.item, task.range);
+    {
+      const std::lock_guard lock(mutex_);
+      --task.item->fetching;
+    }
     if (!status) {
       task.item->blob->give_back(task.range);
       return std::move(status.error().at(task.item->file->path));

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "kernels/active_target.h"
+#include "kernels/decoder.h"
 #include "kernels/matmul_engine.h"
 
 namespace mlxmill::kernels {
@@ -17,8 +18,8 @@ namespace {
 
 // Best first. The last takes everything.
 const MatmulEngine* const* engines(std::size_t* count) {
-  static const MatmulEngine* const all[] = {&amx_bf16_engine(), &avx512_bf16_engine(),
-                                            &highway_engine()};
+  static const MatmulEngine* const all[] = {&avx512_vnni_engine(), &amx_bf16_engine(),
+                                            &avx512_bf16_engine(), &highway_engine()};
   *count = std::size(all);
   return all;
 }
@@ -142,7 +143,15 @@ void compute_task(const Plan& plan, std::size_t index, const std::uint8_t* prepa
   const Work& work = work_of(plan, index, &Work::first_task);
   const std::size_t first = (index - work.first_task) * work.task_rows;
   const std::size_t last = std::min(first + work.task_rows, work.product->weight.rows);
-  work.engine->compute(*work.product, prepared + work.prepared_at, first, last, scratch);
+  const Product& p = *work.product;
+  work.engine->compute(p, prepared + work.prepared_at, first, last, scratch);
+  if (p.bias == nullptr) return;
+  const std::size_t at = first * dtype_bytes(p.type);
+  const auto* bias = static_cast<const std::uint8_t*>(p.bias) + at;
+  for (std::size_t i = 0; i < p.count; ++i) {
+    std::uint8_t* y = y_row(p, i) + at;
+    add(p.type, y, bias, y, last - first);
+  }
 }
 
 }  // namespace

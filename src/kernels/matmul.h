@@ -43,6 +43,7 @@ struct Product {
   std::size_t x_stride = 0;  ///< Elements from row to row.
   std::size_t y_stride = 0;
   std::size_t count = 0;
+  const void* bias = nullptr;  ///< [weight.rows] of `type`, added to what was rounded; or null.
   const std::uint32_t* in = nullptr;   ///< Row of x for each i; null: i itself.
   const std::uint32_t* out = nullptr;  ///< Row of y for each i; null: i itself.
 };
@@ -52,8 +53,9 @@ struct Product {
 /// Threads: the caller's and those of `pool`. The result does not depend on how many there are.
 void multiply(std::span<const Product> products, base::ThreadPool& pool);
 
-/// What can compute products, best first: "amx-bf16" and "avx512-bf16" for BF16 activations on the
-/// machines that have them, "highway" for everything.
+/// What can compute products, best first: "avx512-vnni" for few rows of BF16 and affine codes,
+/// "amx-bf16" and "avx512-bf16" for BF16 activations on the machines that have them, "highway" for
+/// everything.
 std::vector<std::string> supported_matmul_engines();
 
 /// Restricts products to one engine (others still get what it cannot take); "auto" lifts it. Not

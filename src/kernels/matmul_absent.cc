@@ -21,6 +21,7 @@ const MatmulEngine& absent_engine() {
 
 }  // namespace
 
+const MatmulEngine& avx512_vnni_engine() { return absent_engine(); }
 const MatmulEngine& avx512_bf16_engine() { return absent_engine(); }
 const MatmulEngine& amx_bf16_engine() { return absent_engine(); }
 

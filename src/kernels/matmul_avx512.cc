@@ -67,10 +67,14 @@ __m512i scale_lanes(std::size_t block, std::size_t group) {
   return _mm512_load_si512(lanes);
 }
 
+/// Rows of the weight that are read side by side: their sums hide each other's latencies.
+template <std::size_t kM>
+inline constexpr std::size_t kSideBySide = kM == 1 ? 4 : (kM == 2 ? 2 : 1);
+
 /// Adds one block of codes times its scales to the totals of kM rows of x.
 template <Layout kLayout, std::size_t kM>
 HWY_INLINE void meet_block(__m512i v, const std::uint8_t* const (&x)[kM], std::size_t k,
-                           __m512 scale, __m512 (&total)[kM]) {
+                           __m512 scale, __m512* total) {
   __m512 dot[kM];
   for (std::size_t m = 0; m < kM; ++m) {
     dot[m] = kLayout == Layout::kPlain ? total[m] : _mm512_setzero_ps();
@@ -104,37 +108,57 @@ struct Rows {
   std::size_t sums_at;  // whose group sums start there.
 };
 
-/// Totals of one row of the weight: sixteen groups at a time, whose scales stay in a register.
-template <Layout kLayout, std::size_t kM>
-HWY_INLINE void vector_row(const Rows& rows, std::size_t n, const std::uint8_t* const (&x)[kM],
-                           __m512 (&total)[kM]) {
+/// How far ahead of the codes in use lines are fetched, `side` rows read at once: the same place in
+/// rows that come next, or further on in the same where rows are long.
+std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
+  constexpr std::size_t kAhead = 4096;
+  const std::size_t together = std::max<std::size_t>(1, bytes * side);
+  return together > 4 * kAhead ? kAhead / 2 : round_up(kAhead, together);
+}
+
+/// Totals of kR rows of the weight from n on: sixteen groups at a time, whose scales stay in
+/// registers.
+template <Layout kLayout, std::size_t kR, std::size_t kM>
+HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* const (&x)[kM],
+                          __m512 (&total)[kR][kM]) {
   constexpr std::size_t kCodes = block_codes(kLayout);
   constexpr std::size_t kBlockBytes = block_bytes(kLayout);
-  // Far enough ahead that a line is there when its turn comes.
-  constexpr std::size_t kAhead = 4096;
   const std::size_t cols = rows.weight.cols;
+  const std::size_t bytes = rows.bytes;
   const unsigned shift = rows.parameters.group_shift;
   const std::size_t stretch = kLayout == Layout::kPlain ? cols : std::size_t{16} << shift;
-  const auto* codes = static_cast<const std::uint8_t*>(rows.weight.data) + n * rows.bytes;
-  const std::uint8_t* scales = rows.parameters.row(rows.weight.scales, n);
-  const std::uint8_t* const end = codes + rows.bytes;
-  __m512 scale = _mm512_setzero_ps();
-  const auto meet = [&](std::size_t k, __m512i v) MLXMILL_X86_BF16_ATTR {
-    _mm_prefetch(reinterpret_cast<const char*>(codes) + kAhead, _MM_HINT_T0);
-    // The permutation heeds the low four bits of an index only.
-    const __m512i first = _mm512_set1_epi32(static_cast<int>(k >> shift));
-    const __m512i index = _mm512_add_epi32(rows.lanes, first);
-    meet_block<kLayout, kM>(v, x, k, _mm512_permutexvar_ps(index, scale), total);
-    codes += kBlockBytes;
-  };
+  const auto* codes = static_cast<const std::uint8_t*>(rows.weight.data) + n * bytes;
+  const std::size_t ahead = fetch_ahead(bytes, kR);
+  __m512 scale[kR];
+  for (__m512& s : scale) s = _mm512_setzero_ps();
+  std::size_t at = 0;
   for (std::size_t k0 = 0; k0 < cols; k0 += stretch) {
-    if (kLayout != Layout::kPlain) scale = load_parameters(rows.parameters, scales, k0 >> shift);
+    for (std::size_t r = 0; r < kR && kLayout != Layout::kPlain; ++r) {
+      scale[r] = load_parameters(rows.parameters, rows.parameters.row(rows.weight.scales, n + r),
+                                 k0 >> shift);
+    }
     const std::size_t k1 = std::min(cols, k0 + stretch);
+    // The permutation heeds the low four bits of an index only.
+    const auto index = [&](std::size_t k) MLXMILL_X86_BF16_ATTR {
+      return _mm512_add_epi32(rows.lanes, _mm512_set1_epi32(static_cast<int>(k >> shift)));
+    };
     std::size_t k = k0;
     // Whole vectors may be loaded while 64 bytes are left.
-    for (; k < k1 && end - codes >= 64; k += kCodes) meet(k, _mm512_loadu_si512(codes));
-    for (; k < k1; k += kCodes) {
-      meet(k, load_part(codes, static_cast<std::size_t>(end - codes)));
+    for (; k < k1 && bytes - at >= 64; k += kCodes, at += kBlockBytes) {
+      const __m512i which = index(k);
+      for (std::size_t r = 0; r < kR; ++r) {
+        const std::uint8_t* from = codes + r * bytes + at;
+        _mm_prefetch(reinterpret_cast<const char*>(from) + ahead, _MM_HINT_T0);
+        meet_block<kLayout, kM>(_mm512_loadu_si512(from), x, k,
+                                _mm512_permutexvar_ps(which, scale[r]), total[r]);
+      }
+    }
+    for (; k < k1; k += kCodes, at += kBlockBytes) {
+      const __m512i which = index(k);
+      for (std::size_t r = 0; r < kR; ++r) {
+        meet_block<kLayout, kM>(load_part(codes + r * bytes + at, bytes - at), x, k,
+                                _mm512_permutexvar_ps(which, scale[r]), total[r]);
+      }
     }
   }
 }
@@ -142,7 +166,7 @@ HWY_INLINE void vector_row(const Rows& rows, std::size_t n, const std::uint8_t* 
 /// What the biases add: each times the sum of x over its group.
 template <std::size_t kM>
 HWY_INLINE void add_biases(const Rows& rows, std::size_t n, const std::uint8_t* const (&x)[kM],
-                           __m512 (&total)[kM]) {
+                           __m512* total) {
   const std::uint8_t* row = rows.parameters.row(rows.weight.biases, n);
   for (std::size_t g = 0; g < rows.parameters.groups; g += 16) {
     const __m512 biases = load_parameters(rows.parameters, row, g);
@@ -152,9 +176,45 @@ HWY_INLINE void add_biases(const Rows& rows, std::size_t n, const std::uint8_t* 
   }
 }
 
+/// The sum of the lanes of each of four vectors.
+HWY_INLINE __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512 all = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all),
+                                    _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0xEE)));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/// Outputs n to n + kR of kM rows of x.
+template <Layout kLayout, std::size_t kR, std::size_t kM>
+HWY_INLINE void vector_outputs(const Rows& rows, std::size_t n, const std::uint8_t* const (&x)[kM],
+                               std::uint8_t* const (&y)[kM]) {
+  __m512 total[kR][kM];
+  for (std::size_t r = 0; r < kR; ++r) {
+    for (std::size_t m = 0; m < kM; ++m) total[r][m] = _mm512_setzero_ps();
+    if (rows.parameters.affine) add_biases<kM>(rows, n + r, x, total[r]);
+  }
+  meet_rows<kLayout, kR, kM>(rows, n, x, total);
+  const __m512 zero = _mm512_setzero_ps();
+  for (std::size_t m = 0; m < kM; ++m) {
+    alignas(16) float sums[4];
+    _mm_store_ps(sums,
+                 sum_lanes(total[0][m], kR > 1 ? total[1 % kR][m] : zero,
+                           kR > 2 ? total[2 % kR][m] : zero, kR > 3 ? total[3 % kR][m] : zero));
+    for (std::size_t r = 0; r < kR; ++r) {
+      const float sum = kLayout == Layout::kPlain ? sums[r] * rows.weight.factor : sums[r];
+      ref::store(DType::kBF16, sum, y[m], n + r);
+    }
+  }
+}
+
 template <Layout kLayout, std::size_t kM>
 void vector_rows(const Product& p, const std::uint8_t* prepared, std::size_t first,
                  std::size_t last) {
+  constexpr std::size_t kR = kSideBySide<kM>;
   const Rows rows(p.weight);
   const std::uint8_t* x[kM];
   std::uint8_t* y[kM];
@@ -162,16 +222,9 @@ void vector_rows(const Product& p, const std::uint8_t* prepared, std::size_t fir
     x[m] = prepared + m * rows.x_bytes;
     y[m] = y_row(p, m);
   }
-  for (std::size_t n = first; n < last; ++n) {
-    __m512 total[kM];
-    for (__m512& t : total) t = _mm512_setzero_ps();
-    if (rows.parameters.affine) add_biases<kM>(rows, n, x, total);
-    vector_row<kLayout, kM>(rows, n, x, total);
-    for (std::size_t m = 0; m < kM; ++m) {
-      const float sum = _mm512_reduce_add_ps(total[m]);
-      ref::store(DType::kBF16, kLayout == Layout::kPlain ? sum * rows.weight.factor : sum, y[m], n);
-    }
-  }
+  std::size_t n = first;
+  for (; n + kR <= last; n += kR) vector_outputs<kLayout, kR, kM>(rows, n, x, y);
+  for (; n < last; ++n) vector_outputs<kLayout, 1, kM>(rows, n, x, y);
 }
 
 template <Layout kLayout>

@@ -49,6 +49,7 @@ struct MatmulEngine {
 };
 
 const MatmulEngine& highway_engine();
+const MatmulEngine& avx512_vnni_engine();
 const MatmulEngine& avx512_bf16_engine();
 const MatmulEngine& amx_bf16_engine();
 
@@ -86,7 +87,7 @@ inline const std::uint8_t* parameter_row(const MatrixView& w, const void* at, st
 /// Rows of a weight that are worth a task when each is read once.
 inline std::size_t vector_task_rows(const MatrixView& w) {
   constexpr std::size_t kTaskBytes = 32768;
-  const std::size_t rows = kTaskBytes / (row_bytes(w) + 1) + 1;
+  const std::size_t rows = round_up(kTaskBytes / (row_bytes(w) + 1) + 1, 8);
   return rows < 256 ? rows : 256;
 }
 

@@ -1,4 +1,4 @@
-// Instructions beyond Highway's targets: AVX-512 BF16 and AMX. Only the two engines that are
+// Instructions beyond Highway's targets: AVX-512 BF16 and VNNI, and AMX. Only the engines that are
 // written in them include this; what they hold is compiled for such machines whatever the
 // compiler's flags.
 #pragma once
@@ -26,6 +26,7 @@
 #define MLXMILL_X86_BF16_FEATURES                                         \
   "sse4.2,avx,avx2,fma,f16c,bmi,bmi2,avx512f,avx512vl,avx512bw,avx512dq," \
   "avx512vbmi,avx512bf16,amx-tile,amx-bf16"
+#define MLXMILL_X86_VNNI_FEATURES MLXMILL_X86_BF16_FEATURES ",avx512vnni"
 #define MLXMILL_X86_BF16_BEGIN HWY_PUSH_ATTRIBUTES(MLXMILL_X86_BF16_FEATURES)
 #define MLXMILL_X86_BF16_END HWY_POP_ATTRIBUTES
 // For lambdas, which the above does not reach in every compiler.

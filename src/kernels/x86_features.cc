@@ -59,6 +59,12 @@ bool x86_has_avx512_bf16() {
   return has;
 }
 
+bool x86_has_avx512_vnni() {
+  constexpr unsigned kVnni = 1u << 11;
+  static const bool has = find_avx512_bf16() && all(cpuid(7, 0).ecx, kVnni);
+  return has;
+}
+
 bool x86_has_amx_bf16() {
   static const bool has = find_amx_bf16();
   return has;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "runtime/layers.h"
+#include "runtime/primitives/decoder.h"
 
 namespace mlxmill::runtime {
 
@@ -73,6 +74,10 @@ mx::array attend_by_steps(const mx::array& queries, const KeysValues& kv,
 
 mx::array attend(const mx::array& queries, const KeysValues& kv,
                  const std::optional<mx::array>& mask, const AttendOptions& options) {
+  if (kv.bits == 0 && attends_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks)) {
+    return attend_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks,
+                         static_cast<float>(options.scale), static_cast<float>(options.softcap));
+  }
   if (kv.bits != 0 || options.softcap != 0) return attend_by_steps(queries, kv, mask, options);
   return mx::fast::scaled_dot_product_attention(queries, kv.keys[0], kv.values[0],
                                                 static_cast<float>(options.scale),

@@ -10,6 +10,15 @@ mx::array scalar(double value, const mx::array& x) {
   return mx::array(static_cast<float>(value), x.dtype());
 }
 
+namespace {
+
+/// Whether a weight is one number of x's type for each column.
+bool fits(const mx::array& weight, const mx::array& x) {
+  return weight.dtype() == x.dtype() && weight.size() == static_cast<std::size_t>(x.shape(-1));
+}
+
+}  // namespace
+
 mx::array Norm::operator()(const mx::array& x) const {
   switch (kind) {
     case NormSpec::Kind::kNone:
@@ -17,6 +26,9 @@ mx::array Norm::operator()(const mx::array& x) const {
     case NormSpec::Kind::kRms:
       if (weight && weight->ndim() > 1) {
         return mx::multiply(mx::fast::rms_norm(x, std::nullopt, epsilon), *weight);
+      }
+      if (computes_on_cpu(x) && (!weight || fits(*weight, x))) {
+        return rms_norm_on_cpu(x, weight, epsilon);
       }
       return mx::fast::rms_norm(x, weight, epsilon);
     case NormSpec::Kind::kLayer:
@@ -28,6 +40,11 @@ mx::array Norm::operator()(const mx::array& x) const {
     return bias ? mx::add(y, *bias) : y;
   }
   return mx::fast::layer_norm(x, weight, bias, epsilon);
+}
+
+mx::array sum(const mx::array& a, const mx::array& b) {
+  const bool alike = a.shape() == b.shape() && a.dtype() == b.dtype();
+  return alike && computes_on_cpu(a) ? add_on_cpu(a, b) : mx::add(a, b);
 }
 
 mx::array softcap(const mx::array& x, double cap) {
@@ -82,8 +99,32 @@ mx::array gated(Activation activation, const mx::array& gate, const mx::array& u
     return mx::multiply(mx::minimum(activate(activation, gate), high),
                         mx::clip(up, scalar(-limit, up), high));
   }
+  if (computes_on_cpu(gate) && gate.shape() == up.shape() && gate.dtype() == up.dtype()) {
+    if (activation == Activation::kSilu) return gate_on_cpu(kernels::GateKind::kSilu, gate, up);
+    if (activation == Activation::kGeluTanh) {
+      return gate_on_cpu(kernels::GateKind::kGeluTanh, gate, up);
+    }
+  }
   return mx::multiply(activate(activation, gate), up);
 }
+
+namespace {
+
+std::shared_ptr<const RotationTable> rotation_table(const RopeSpec& spec,
+                                                    const std::vector<float>& periods,
+                                                    double base) {
+  auto table = std::make_shared<RotationTable>();
+  table->traditional = spec.traditional;
+  const auto pairs = static_cast<std::size_t>(spec.dims / 2);
+  for (std::size_t k = 0; k < (periods.empty() ? pairs : std::min(pairs, periods.size())); ++k) {
+    const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(spec.dims);
+    const double period = periods.empty() ? std::pow(base, exponent) : double{periods[k]};
+    table->frequencies.push_back(static_cast<float>(spec.scale / period));
+  }
+  return table;
+}
+
+}  // namespace
 
 Rope::Rope(const RopeSpec& spec) : spec_(spec) {
   const auto table = [](const std::vector<float>& periods) {
@@ -91,6 +132,8 @@ Rope::Rope(const RopeSpec& spec) : spec_(spec) {
   };
   if (!spec.periods.empty()) periods_ = table(spec.periods);
   if (!spec.long_periods.empty()) long_periods_ = table(spec.long_periods);
+  if (spec) table_ = rotation_table(spec, spec.periods, spec.base);
+  if (long_periods_) long_table_ = rotation_table(spec, spec.long_periods, spec.base);
 }
 
 mx::array Rope::operator()(const mx::array& x, int offset) const {
@@ -107,8 +150,17 @@ mx::array Rope::operator()(const mx::array& x, int offset) const {
                           (spec_.dynamic_factor - 1);
     base = static_cast<float>(spec_.base * std::pow(growth, dims / (dims - 2.0)));
   }
-  mx::array y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale),
-                               offset, periods);
+  mx::array y = x;
+  if (computes_on_cpu(x) && x.ndim() == 4 && x.shape(0) == 1 && dims % 2 == 0 &&
+      dims <= x.shape(-1)) {
+    const bool grown = base && *base != static_cast<float>(spec_.base);
+    const auto table =
+        grown ? rotation_table(spec_, {}, double{*base}) : (is_long ? long_table_ : table_);
+    y = rotate_on_cpu(x, table, offset);
+  } else {
+    y = mx::fast::rope(x, dims, spec_.traditional, base, static_cast<float>(spec_.scale), offset,
+                       periods);
+  }
   const double magnitude = is_long ? spec_.long_magnitude : spec_.magnitude;
   if (magnitude == 1) return y;
   if (dims == x.shape(-1)) return mx::multiply(y, scalar(magnitude, y));

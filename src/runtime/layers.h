@@ -5,6 +5,7 @@
 
 #include "architectures/forward/parts.h"
 #include "runtime/linear.h"
+#include "runtime/primitives/decoder.h"
 
 namespace mlxmill::runtime {
 
@@ -29,6 +30,9 @@ mx::array activate(Activation activation, const mx::array& x);
 mx::array gated(Activation activation, const mx::array& gate, const mx::array& up,
                 double limit = 0);
 
+/// a + b.
+mx::array sum(const mx::array& a, const mx::array& b);
+
 /// cap * tanh(x / cap).
 mx::array softcap(const mx::array& x, double cap);
 
@@ -45,6 +49,8 @@ class Rope {
 
  private:
   RopeSpec spec_;
+  // Of `periods_` or the base, and of `long_periods_`, for the CPU.
+  std::shared_ptr<const RotationTable> table_, long_table_;
   std::optional<mx::array> periods_;
   std::optional<mx::array> long_periods_;
 };

@@ -1,5 +1,6 @@
 #include "runtime/linear.h"
 
+#include <algorithm>
 #include <string>
 
 #include "runtime/primitives/product.h"
@@ -28,10 +29,7 @@ mx::array gathered(const mx::array& weight, const mx::array& x, const mx::array&
 }  // namespace
 
 mx::array apply(const Linear& layer, const mx::array& x) {
-  if (multiplies_on_cpu(layer, x, 2)) {
-    const mx::array y = multiply_on_cpu({&layer}, x)[0];
-    return layer.bias ? mx::add(y, *layer.bias) : y;
-  }
+  if (multiplies_on_cpu(layer, x, 2)) return multiply_on_cpu({&layer}, x)[0];
   if (layer.scales) {
     mx::array y =
         mx::quantized_matmul(x, layer.weight, *layer.scales, layer.biases, /*transpose=*/true,
@@ -40,6 +38,14 @@ mx::array apply(const Linear& layer, const mx::array& x) {
   }
   const mx::array transposed = mx::swapaxes(layer.weight, -1, -2);
   return layer.bias ? mx::addmm(*layer.bias, x, transposed) : mx::matmul(x, transposed);
+}
+
+std::vector<mx::array> apply_all(const std::vector<const Linear*>& layers, const mx::array& x) {
+  const auto here = [&](const Linear* layer) { return multiplies_on_cpu(*layer, x, 2); };
+  if (std::all_of(layers.begin(), layers.end(), here)) return multiply_on_cpu(layers, x);
+  std::vector<mx::array> results;
+  for (const Linear* layer : layers) results.push_back(apply(*layer, x));
+  return results;
 }
 
 mx::array apply_transposed(const Linear& layer, const mx::array& x) {

@@ -4,6 +4,7 @@
 #include <mlx/mlx.h>
 
 #include <optional>
+#include <vector>
 
 #include "mlxmill/scheme.h"
 
@@ -24,6 +25,9 @@ struct Linear {
 
 /// x [..., in] to [..., out]: x W^T + bias.
 mx::array apply(const Linear& layer, const mx::array& x);
+
+/// As apply, of several layers that read the same x.
+std::vector<mx::array> apply_all(const std::vector<const Linear*>& layers, const mx::array& x);
 
 /// x [..., out] to [..., in]: x W, without the bias.
 mx::array apply_transposed(const Linear& layer, const mx::array& x);

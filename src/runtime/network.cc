@@ -67,7 +67,7 @@ mx::array Network::layers(std::span<const std::int32_t> ids, int offset, States&
       const mx::array input = step.pre(read);
       pass.state = states[state++].get();
       const mx::array y = step.post(step.block->run(input, pass));
-      x = mx::add(times(step.keeps_normed ? input : x, step.keep), times(y, step.scale));
+      x = sum(times(step.keeps_normed ? input : x, step.keep), times(y, step.scale));
       if (step.scaled_by) x = mx::multiply(x, *step.scaled_by);
     }
   }

@@ -103,15 +103,19 @@ Attention::Projected Attention::split_fused(const mx::array& qkv) const {
 
 Attention::Projected Attention::project(const mx::array& x) const {
   if (qkv_) return split_fused(clipped(apply(*qkv_, x)));
-  Projected result{split_heads(clipped(apply(*q_, x)), spec_.heads), std::nullopt, std::nullopt,
+  std::vector<const Linear*> layers = {&*q_};
+  if (k_) layers.push_back(&*k_);
+  if (k_ && v_) layers.push_back(&*v_);
+  const std::vector<mx::array> parts = apply_all(layers, x);
+  Projected result{split_heads(clipped(parts[0]), spec_.heads), std::nullopt, std::nullopt,
                    std::nullopt};
   if (spec_.order == QkvOrder::kGated) {
-    const auto parts = mx::split(result.q, 2, -1);
-    result.q = parts[0];
-    result.gate = flat(parts[1]);
+    const auto halves = mx::split(result.q, 2, -1);
+    result.q = halves[0];
+    result.gate = flat(halves[1]);
   }
-  if (k_) result.k = split_heads(clipped(apply(*k_, x)), spec_.kv_heads);
-  if (k_) result.v = v_ ? split_heads(clipped(apply(*v_, x)), spec_.kv_heads) : result.k;
+  if (k_) result.k = split_heads(clipped(parts[1]), spec_.kv_heads);
+  if (k_) result.v = v_ ? split_heads(clipped(parts[2]), spec_.kv_heads) : result.k;
   return result;
 }
 

@@ -72,9 +72,12 @@ mx::array Mlp::operator()(const mx::array& x) const {
     return apply(down_,
                  gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1], limit_));
   }
-  const mx::array up = apply(*up_, x);
-  if (!gate_) return apply(down_, xielu_.empty() ? activate(activation_, up) : xielu(up));
-  return apply(down_, gated(activation_, sparse(apply(*gate_, x)), up, limit_));
+  if (!gate_) {
+    const mx::array up = apply(*up_, x);
+    return apply(down_, xielu_.empty() ? activate(activation_, up) : xielu(up));
+  }
+  const auto parts = apply_all({&*gate_, &*up_}, x);
+  return apply(down_, gated(activation_, sparse(parts[0]), parts[1], limit_));
 }
 
 namespace {

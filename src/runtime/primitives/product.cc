@@ -1,44 +1,47 @@
 #include "runtime/primitives/product.h"
 
-#include <mlx/backend/cpu/encoder.h>
-#include <mlx/primitives.h>
-
 #include <cstring>
 #include <numeric>
-#include <stdexcept>
 
 #include "base/thread_pool.h"
 #include "kernels/matmul.h"
+#include "runtime/primitives/cpu_primitive.h"
+#include "runtime/primitives/decoder.h"
 
 namespace mlxmill::runtime {
 namespace {
-
-DType dtype_of(mx::Dtype type) {
-  if (type == mx::float16) return DType::kF16;
-  return type == mx::bfloat16 ? DType::kBF16 : DType::kF32;
-}
-
-bool is_float(mx::Dtype type) {
-  return type == mx::float16 || type == mx::bfloat16 || type == mx::float32;
-}
 
 /// What a primitive has to remember of a layer; its arrays are the primitive's inputs.
 struct Form {
   std::optional<Scheme> scheme;
   bool has_biases = false;
+  bool has_bias = false;
 
-  std::size_t arrays() const { return 1u + (scheme ? 1 : 0) + (has_biases ? 1 : 0); }
+  std::size_t arrays() const {
+    return 1u + (scheme ? 1 : 0) + (has_biases ? 1 : 0) + (has_bias ? 1 : 0);
+  }
 };
 
-Form form_of(const Linear& layer) {
-  return {layer.scales ? std::optional(layer.scheme) : std::nullopt, layer.biases.has_value()};
+/// The bias counts where it has the type of what it is added to.
+Form form_of(const Linear& layer, mx::Dtype type) {
+  return {layer.scales ? std::optional(layer.scheme) : std::nullopt, layer.biases.has_value(),
+          layer.bias && layer.bias->dtype() == type &&
+              layer.bias->shape() == mx::Shape{layer.outputs()}};
 }
 
-/// The layer's arrays, each in one piece, behind those that `inputs` holds.
-void add_arrays(const Linear& layer, std::vector<mx::array>& inputs, const mx::Stream& stream) {
-  inputs.push_back(mx::contiguous(layer.weight, false, stream));
-  if (layer.scales) inputs.push_back(mx::contiguous(*layer.scales, false, stream));
-  if (layer.biases) inputs.push_back(mx::contiguous(*layer.biases, false, stream));
+/// An array in one piece. Weights are already, and cost no step of the graph.
+mx::array in_one_piece(const mx::array& x, const mx::Stream& stream) {
+  const bool known = x.status() == mx::array::Status::available;
+  return known && x.flags().row_contiguous ? x : mx::contiguous(x, false, stream);
+}
+
+/// The layer's arrays behind those that `inputs` holds.
+void add_arrays(const Linear& layer, const Form& form, std::vector<mx::array>& inputs,
+                const mx::Stream& stream) {
+  inputs.push_back(in_one_piece(layer.weight, stream));
+  if (layer.scales) inputs.push_back(in_one_piece(*layer.scales, stream));
+  if (layer.biases) inputs.push_back(in_one_piece(*layer.biases, stream));
+  if (form.has_bias) inputs.push_back(in_one_piece(*layer.bias, stream));
 }
 
 /// The weight whose arrays start at inputs[at]; of stacked ones the first.
@@ -67,35 +70,32 @@ const void* advance(const void* at, std::size_t bytes) {
   return at == nullptr ? nullptr : static_cast<const std::uint8_t*>(at) + bytes;
 }
 
-class Products final : public mx::Primitive {
+class Products final : public CpuPrimitive {
  public:
   Products(mx::Stream stream, std::vector<Form> shapes)
-      : Primitive(stream), shapes_(std::move(shapes)) {}
+      : CpuPrimitive(stream), shapes_(std::move(shapes)) {}
 
   const char* name() const override { return "MlxmillProducts"; }
-  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
-    throw std::runtime_error("MlxmillProducts has no GPU form");
-  }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array& x = inputs[0];
+    const mx::array x = row_major(inputs[0], stream());
     const auto cols = static_cast<std::size_t>(x.shape(-1));
     std::vector<kernels::Product> products;
     std::size_t at = 1;
     for (std::size_t i = 0; i < shapes_.size(); at += shapes_[i++].arrays()) {
-      outputs[i].set_data(mx::allocator::malloc(outputs[i].nbytes()));
+      allocate(outputs[i]);
       kernels::Product p;
       p.weight = view_of(shapes_[i], inputs, at, cols);
       p.type = dtype_of(x.dtype());
       p.x = x.data<void>();
       p.y = outputs[i].data<void>();
+      if (shapes_[i].has_bias) p.bias = inputs[at + shapes_[i].arrays() - 1].data<void>();
       p.x_stride = cols;
       p.y_stride = p.weight.rows;
       p.count = cols == 0 ? 0 : x.size() / cols;
       products.push_back(p);
     }
-    auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch([products = std::move(products)] {
+    dispatch([products = std::move(products)] {
       kernels::multiply(products, base::ThreadPool::shared());
     });
   }
@@ -159,20 +159,17 @@ void multiply_gathered(const Gathered& g) {
   kernels::multiply(products, base::ThreadPool::shared());
 }
 
-class GatheredProduct final : public mx::Primitive {
+class GatheredProduct final : public CpuPrimitive {
  public:
-  GatheredProduct(mx::Stream stream, Form shape) : Primitive(stream), shape_(shape) {}
+  GatheredProduct(mx::Stream stream, Form shape) : CpuPrimitive(stream), shape_(shape) {}
 
   const char* name() const override { return "MlxmillGatheredProduct"; }
-  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
-    throw std::runtime_error("MlxmillGatheredProduct has no GPU form");
-  }
 
   /// Inputs: x, indices and rows of x (u32, one each for every row of y), the layer's arrays.
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const mx::array& x = inputs[0];
     mx::array& y = outputs[0];
-    y.set_data(mx::allocator::malloc(y.nbytes()));
+    allocate(y);
     Gathered g{};
     g.product.weight = view_of(shape_, inputs, 3, static_cast<std::size_t>(x.shape(-1)));
     g.product.type = dtype_of(x.dtype());
@@ -188,7 +185,7 @@ class GatheredProduct final : public mx::Primitive {
     g.y_bytes = y.nbytes();
     g.indices = inputs[1].data<std::uint32_t>();
     g.rows = inputs[2].data<std::uint32_t>();
-    mx::cpu::get_command_encoder(stream()).dispatch([g] { multiply_gathered(g); });
+    dispatch([g] { multiply_gathered(g); });
   }
 
  private:
@@ -212,22 +209,26 @@ bool multiplies_on_cpu(const Linear& layer, const mx::array& x, int weight_axes)
 
 std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
                                        const mx::array& x) {
-  const mx::Stream stream = mx::default_stream(mx::Device::cpu);
-  std::vector<mx::array> inputs = {mx::contiguous(x, false, stream)};
+  const mx::Stream stream = cpu_stream();
+  std::vector<mx::array> inputs = {x};
   std::vector<Form> shapes;
   std::vector<mx::Shape> outputs;
   for (const Linear* layer : layers) {
-    add_arrays(*layer, inputs, stream);
-    shapes.push_back(form_of(*layer));
+    shapes.push_back(form_of(*layer, x.dtype()));
+    add_arrays(*layer, shapes.back(), inputs, stream);
     outputs.push_back(with_last(x.shape(), layer->outputs()));
   }
-  return mx::array::make_arrays(std::move(outputs),
-                                std::vector<mx::Dtype>(layers.size(), x.dtype()),
-                                std::make_shared<Products>(stream, std::move(shapes)), inputs);
+  const auto products = std::make_shared<Products>(stream, shapes);
+  std::vector<mx::array> results = mx::array::make_arrays(
+      std::move(outputs), std::vector<mx::Dtype>(layers.size(), x.dtype()), products, inputs);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i]->bias && !shapes[i].has_bias) results[i] = mx::add(results[i], *layers[i]->bias);
+  }
+  return results;
 }
 
 mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array& indices) {
-  const mx::Stream stream = mx::default_stream(mx::Device::cpu);
+  const mx::Stream stream = cpu_stream();
   mx::Shape leading(x.shape().begin(), x.shape().end() - 2);
   const auto x_rows = static_cast<int>(
       std::accumulate(leading.begin(), leading.end(), std::int64_t{1}, std::multiplies<>()));
@@ -236,12 +237,14 @@ mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array
   std::vector<mx::array> inputs = {mx::contiguous(x, false, stream),
                                    mx::contiguous(both[0], false, stream),
                                    mx::contiguous(both[1], false, stream)};
-  add_arrays(layer, inputs, stream);
+  Form form = form_of(layer, x.dtype());
+  form.has_bias = false;
+  add_arrays(layer, form, inputs, stream);
   mx::Shape output = both[0].shape();
   output.push_back(1);
   output.push_back(layer.outputs());
-  return mx::array(std::move(output), x.dtype(),
-                   std::make_shared<GatheredProduct>(stream, form_of(layer)), inputs);
+  return mx::array(std::move(output), x.dtype(), std::make_shared<GatheredProduct>(stream, form),
+                   inputs);
 }
 
 }  // namespace mlxmill::runtime

@@ -14,7 +14,7 @@ namespace mlxmill::runtime {
 /// dtype with plain weights, and weights of as many axes as they ask for.
 bool multiplies_on_cpu(const Linear& layer, const mx::array& x, int weight_axes);
 
-/// x [..., in] to x W^T [..., out] of each layer, without its bias. All read x in one pass.
+/// x [..., in] to x W^T [..., out] of each layer, with its bias. All read x in one pass.
 /// Requires multiplies_on_cpu(layer, x, 2) of each. Sums are F32, rounded once to x's dtype.
 std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
                                        const mx::array& x);
