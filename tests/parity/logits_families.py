@@ -93,6 +93,13 @@ FAMILIES = {
     "mamba2": {**SIZES, "num_heads": 8, "head_dim": 16, "state_size": 16, "conv_kernel": 4, "n_groups": 1, "use_bias": True,
                "use_conv_bias": True, "layer_norm_epsilon": 1e-5, "time_step_limit": [0.0, 0.6], "time_step_rank": 8, "expand": 2,
                "chunk_size": 8},
+    "kimi_linear": {
+        **SIZES, "head_dim": 16, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
+        "num_experts": 8, "num_experts_per_token": 2, "num_shared_experts": 1, "moe_intermediate_size": 32, "rms_norm_eps": 1e-6,
+        "model_max_length": 256, "first_k_dense_replace": 1, "moe_layer_freq": 1, "routed_scaling_factor": 1.5, "moe_renormalize": True,
+        "moe_router_activation_func": "sigmoid", "num_expert_group": 1, "topk_group": 1, "use_grouped_topk": True,
+        "linear_attn_config": {"kda_layers": [1, 2, 4], "full_attn_layers": [3], "num_heads": 4, "head_dim": 32,
+                               "short_conv_kernel_size": 4}},
     "hunyuan": {**SIZES, "attention_bias": False, "moe_topk": 2, "num_experts": 4, "num_shared_expert": 1, "use_mixed_mlp_moe": True,
                 "use_qk_norm": True, "use_cla": True, "cla_share_factor": 2, "rope_scaling": {"alpha": 100.0, "factor": 1.0, "type": "dynamic"}},
 }

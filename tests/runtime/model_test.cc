@@ -92,6 +92,43 @@ TEST(Model, CachesAreSavedAndLoaded) {
   EXPECT_EQ(truncated.error().code(), Code::kInvalidInput);
 }
 
+/// Models whose states are not keys and values only.
+class RecurrentModel : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(RecurrentModel, GoesOnFromASavedCache) {
+  const std::filesystem::path path =
+      std::filesystem::path(MLXMILL_SOURCE_DIR) / "../shared/checkpoints" / GetParam();
+  if (!std::filesystem::is_directory(path)) GTEST_SKIP() << "no " << path;
+  ModelOptions options;
+  options.path = path;
+  options.dtype = DType::kF32;
+  options.context = 400;
+  const auto model = Model::open(options);
+  ASSERT_TRUE(model) << model.error().message();
+  const auto ids = some_ids(300);
+  ModelCache whole = model->new_cache();
+  const auto all = model->run(ids, whole, LogitsOf::kAll);
+  ASSERT_TRUE(all) << all.error().message();
+
+  ModelCache cache = model->new_cache();
+  const std::span<const std::int32_t> span(ids);
+  ASSERT_TRUE(model->run(span.first(200), cache));
+  EXPECT_FALSE(cache.trim_to(199)) << "a recurrent state cannot be turned back";
+  const TempFolder folder;
+  const auto file = folder.path() / "cache.safetensors";
+  ASSERT_TRUE(model->save_cache(cache, file, span.first(200)));
+  auto loaded = model->load_cache(file);
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  const auto rest = model->run(span.subspan(200), loaded->cache, LogitsOf::kAll);
+  ASSERT_TRUE(rest) << rest.error().message();
+  EXPECT_LT(largest_difference(rest->values, std::span(all->values).last(rest->values.size())),
+            1e-4F);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, RecurrentModel,
+                         ::testing::Values("mamba", "granitemoehybrid", "qwen3_next", "lfm2"),
+                         [](const auto& info) { return std::string(info.param); });
+
 TEST(Model, QuantizedKeysAndValuesStayClose) {
   const auto exact = open_sample();
   const auto model = open_sample([](ModelOptions& o) {

@@ -150,16 +150,19 @@ struct LatentAttentionSpec {
   std::optional<IndexerSpec> indexer;  ///< Needs q_a and q_b.
 };
 
-/// A gated delta rule over a state of [key, value] for every value head (Qwen3-Next).
+/// A gated delta rule over a state of [key, value] for every value head (Qwen3-Next). Where `a`
+/// gives key_dim numbers a head, each element of a key has a decay of its own (Kimi Linear).
 struct DeltaNetSpec {
   std::string qkv, z, b, a;  ///< Linear modules, or
   std::string qkvz, ba;      ///< two, whose rows are ordered by key heads, or
   std::string q, k, v;       ///< these instead of qkv, each with a convolution of its own.
   std::string conv;          ///< Tensor [channels, kernel, 1] over q, k and v, or
   std::string q_conv, k_conv, v_conv;  ///< its three parts.
-  double beta_scale = 1;               ///< Of the step size sigmoid(b).
-  std::string a_log, dt_bias;          ///< Tensors [value heads].
-  NormSpec norm;                       ///< Gated by z.
+  std::string a_low, z_low;            ///< Linear modules before a and z: they read its output.
+  Activation gate_activation = Activation::kSilu;  ///< Of z.
+  double beta_scale = 1;                           ///< Of the step size sigmoid(b).
+  std::string a_log, dt_bias;                      ///< Tensors [value heads]; dt_bias as long as a.
+  NormSpec norm;                                   ///< Gated by z.
   std::string out;
   std::int64_t key_heads = 0;
   std::int64_t value_heads = 0;

@@ -31,6 +31,9 @@ Result<DeltaNetSpec> parse_delta_net(Form& form) {
   MLXMILL_ASSIGN(spec.q_conv, form.path("q_conv"));
   MLXMILL_ASSIGN(spec.k_conv, form.path("k_conv"));
   MLXMILL_ASSIGN(spec.v_conv, form.path("v_conv"));
+  MLXMILL_ASSIGN(spec.a_low, form.path("a_low"));
+  MLXMILL_ASSIGN(spec.z_low, form.path("z_low"));
+  MLXMILL_ASSIGN(spec.gate_activation, form.activation("gate_activation", Activation::kSilu));
   MLXMILL_ASSIGN(spec.beta_scale, form.number("beta_scale", 1));
   MLXMILL_ASSIGN(spec.a_log, form.needed_path("a_log"));
   MLXMILL_ASSIGN(spec.dt_bias, form.needed_path("dt_bias"));

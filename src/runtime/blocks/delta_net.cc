@@ -20,6 +20,8 @@ class DeltaNet final : public Block {
     MLXMILL_ASSIGN(k_, weights.linear_if(spec_.k));
     MLXMILL_ASSIGN(v_, weights.linear_if(spec_.v));
     MLXMILL_ASSIGN(z_, weights.linear_if(spec_.z));
+    MLXMILL_ASSIGN(a_low_, weights.linear_if(spec_.a_low));
+    MLXMILL_ASSIGN(z_low_, weights.linear_if(spec_.z_low));
     MLXMILL_ASSIGN(b_, weights.linear_if(spec_.b));
     MLXMILL_ASSIGN(a_, weights.linear_if(spec_.a));
     MLXMILL_ASSIGN(qkvz_, weights.linear_if(spec_.qkvz));
@@ -51,7 +53,7 @@ class DeltaNet final : public Block {
         mx::fast::gated_delta_update(q, k, v, decay(in.a), beta, state[1], std::nullopt);
     state.set(1, result[1]);
     const mx::array y = norm_(mx::astype(result[0], x.dtype()));
-    const mx::array gate = activate(Activation::kSilu, mx::astype(in.z, mx::float32));
+    const mx::array gate = activate(spec_.gate_activation, mx::astype(in.z, mx::float32));
     const mx::array out = mx::astype(mx::multiply(gate, mx::astype(y, mx::float32)), x.dtype());
     return apply(*out_, mx::reshape(out, {1, pass.length, -1}));
   }
@@ -86,7 +88,9 @@ class DeltaNet final : public Block {
       const mx::array qkv =
           qkv_ ? apply(*qkv_, x)
                : mx::concatenate({apply(*q_, x), apply(*k_, x), apply(*v_, x)}, -1);
-      return {qkv, heads(apply(*z_, x), spec_.value_heads), apply(*b_, x), apply(*a_, x)};
+      const mx::array z = apply(*z_, z_low_ ? apply(*z_low_, x) : x);
+      return {qkv, heads(z, spec_.value_heads), apply(*b_, x),
+              apply(*a_, a_low_ ? apply(*a_low_, x) : x)};
     }
     const auto dim = static_cast<int>(spec_.key_dim);
     const auto ratio = static_cast<int>(spec_.value_heads / spec_.key_heads);
@@ -106,16 +110,21 @@ class DeltaNet final : public Block {
     return mx::multiply(wide, mx::rsqrt(mx::add(sum, mx::array(1e-6F))));
   }
 
-  /// exp(-exp(A) softplus(a + dt)).
+  /// exp(-exp(A) softplus(a + dt)), [1, length, value heads] or with key_dim behind.
   mx::array decay(const mx::array& a) const {
     const mx::array shifted =
         mx::add(mx::astype(a, mx::float32), mx::astype(*dt_bias_, mx::float32));
-    const mx::array rate = mx::exp(mx::astype(*a_log_, mx::float32));
-    return mx::exp(mx::negative(mx::multiply(rate, activate(Activation::kSoftplus, shifted))));
+    mx::array rate = mx::exp(mx::flatten(mx::astype(*a_log_, mx::float32)));
+    mx::array amount = activate(Activation::kSoftplus, shifted);
+    if (a.shape(-1) > spec_.value_heads) {
+      rate = mx::expand_dims(rate, -1);
+      amount = heads(amount, spec_.value_heads);
+    }
+    return mx::exp(mx::negative(mx::multiply(rate, amount)));
   }
 
   DeltaNetSpec spec_;
-  std::optional<Linear> q_, k_, v_, qkv_, z_, b_, a_, qkvz_, ba_, out_;
+  std::optional<Linear> q_, k_, v_, qkv_, z_, b_, a_, qkvz_, ba_, out_, a_low_, z_low_;
   std::optional<mx::array> conv_, a_log_, dt_bias_;
   Norm norm_;
 };
