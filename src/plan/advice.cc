@@ -99,10 +99,9 @@ void make_or_take(ModelPlan& plan) {
   if (!same) {
     plan.make_or_take = fmt::format("Make it: nobody has published {}.", what(row));
   } else if (same->take) {
-    plan.make_or_take = fmt::format(
-        "Take {}: it is {}, {}; codes of your own would be the same, as "
-        "both are chosen as libmlx does.",
-        same->name, what(row), same->revision);
+    plan.make_or_take =
+        fmt::format("Take {}: it is {}, {}; your own would have the same settings and size.",
+                    same->name, what(row), same->revision);
   } else if (current(*same)) {
     plan.make_or_take = fmt::format("Make it: {} has other settings.", same->name);
   } else {

@@ -8,7 +8,7 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
-from hub_testing import SAMPLE, HubTest
+from hub_testing import SAMPLE, TOKEN, HubTest
 
 PROGRAM = Path(sys.argv.pop(1)).resolve() if len(sys.argv) > 1 else None
 TAGS = ["mlx", "base_model:alice/sample", "base_model:quantized:alice/sample"]
@@ -148,6 +148,14 @@ class MakeOrTake(PlanTest):
         plan = self.plan("alice/sample", "--ram", "16G", "--no-probe")
         self.assertEqual(plan["published"][0]["revision"], "this revision")
         self.assertTrue(plan["published"][0]["take"])
+
+    def test_a_gated_source_says_so(self):
+        self.publish("mlx-community/sample-8bit", ["--bits", "8"])
+        self.hub.store.repos["alice/sample"].gated = "manual"
+        plan = self.plan("alice/sample", "--ram", "16G", "--no-probe", HF_TOKEN=TOKEN)
+        self.assertTrue(plan["gated"])
+        self.assertIn("The source is gated", plan["make_or_take"])
+        self.assertIn("is gated", self.mlxmill("plan", "alice/sample").stderr)
 
     def test_found_by_name_but_not_of_others(self):
         self.publish("mlx-community/sample-8bit", ["--bits", "8"], tags=["mlx"])
