@@ -169,7 +169,8 @@ Result<Forward> Declaration::forward(const base::Value& config, const Layout& la
     views.insert(views.end(), module.tensors.begin(), module.tensors.end());
   }
   MLXMILL_ASSIGN(const TensorTable table, TensorTable::of(std::move(views)));
-  Scope scope(*program_, config, table, /*to_run=*/true);
+  MLXMILL_ASSIGN(const FilledConfig filled, fill_config(*program_, config, table));
+  Scope scope(*program_, filled.config, table, /*to_run=*/true);
   return evaluate_forward(*program_->forward, scope, file_name(), layout.n_layers);
 }
 

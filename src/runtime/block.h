@@ -56,6 +56,8 @@ Result<BlockPointer> make_block(const architectures::LatentAttentionSpec& spec,
                                 const Weights& weights);
 Result<BlockPointer> make_block(const architectures::LinearSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::DeltaNetSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::Mamba2Spec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::MambaSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::ShortConvSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::PerLayerInputsSpec& spec,
                                 const Weights& weights);
@@ -71,6 +73,10 @@ std::uint64_t state_bytes(const architectures::AttentionSpec& spec, const StateO
 std::uint64_t state_bytes(const architectures::LatentAttentionSpec& spec,
                           const StateOptions& options, std::int64_t tokens);
 std::uint64_t state_bytes(const architectures::DeltaNetSpec& spec, const StateOptions& options,
+                          std::int64_t tokens);
+std::uint64_t state_bytes(const architectures::Mamba2Spec& spec, const StateOptions& options,
+                          std::int64_t tokens);
+std::uint64_t state_bytes(const architectures::MambaSpec& spec, const StateOptions& options,
                           std::int64_t tokens);
 std::uint64_t state_bytes(const architectures::ShortConvSpec& spec, const StateOptions& options,
                           std::int64_t tokens);

@@ -84,6 +84,15 @@ FAMILIES = {
     "lfm2-vl": {"text_config": {**SIZES, "model_type": "lfm2", "norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "block_dim": 64,
                                 "block_ff_dim": 96, "block_multiple_of": 32, "block_ffn_dim_multiplier": 1.0,
                                 "block_auto_adjust_ff_dim": False, "full_attn_idxs": [1, 3]}},
+    "llama4": {"text_config": {
+        **SIZES, "model_type": "llama4_text", "attention_bias": False, "attention_chunk_size": 8, "head_dim": 16,
+        "interleave_moe_layer_step": 2, "intermediate_size_mlp": 128, "num_experts_per_tok": 1, "num_local_experts": 4,
+        # mlx-lm's norms of queries and keys have this one always.
+        "rms_norm_eps": 1e-6, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 32},
+        "use_qk_norm": True, "attn_temperature_tuning": 4, "floor_scale": 4}},
+    "mamba2": {**SIZES, "num_heads": 8, "head_dim": 16, "state_size": 16, "conv_kernel": 4, "n_groups": 1, "use_bias": True,
+               "use_conv_bias": True, "layer_norm_epsilon": 1e-5, "time_step_limit": [0.0, 0.6], "time_step_rank": 8, "expand": 2,
+               "chunk_size": 8},
     "hunyuan": {**SIZES, "attention_bias": False, "moe_topk": 2, "num_experts": 4, "num_shared_expert": 1, "use_mixed_mlp_moe": True,
                 "use_qk_norm": True, "use_cla": True, "cla_share_factor": 2, "rope_scaling": {"alpha": 100.0, "factor": 1.0, "type": "dynamic"}},
 }

@@ -94,6 +94,7 @@ SPECIAL = {
     "mixtral": {"intermediate_size": 64},
     "minimax": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "gptj": {"rotary_dim": 16},
+    "hunyuan_v1_dense": {"head_dim": 32},
     "gemma3": {"text_config.num_hidden_layers": 6},
     "gemma3_text": {"num_hidden_layers": 6},
     "lfm2_vl": {"text_config.layer_types": ["conv", "full_attention"] * 2},

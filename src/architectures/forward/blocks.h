@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -107,8 +108,9 @@ struct MoeSpec {
   double clamp =
       0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
   double alpha = 0;
-  NormSpec experts_pre, experts_post;  ///< Around the experts, x being the router's as it is...
-  NormSpec shared_pre, shared_post;    ///< ...and around the shared one.
+  std::string experts_in, experts_out;  ///< Linear modules around the experts, if any.
+  NormSpec experts_pre, experts_post;   ///< Around the experts, x being the router's as it is...
+  NormSpec shared_pre, shared_post;     ///< ...and around the shared one.
   bool scale_input = false;       ///< The weight multiplies the expert's input, not its output.
   std::optional<MlpSpec> shared;  ///< Its output is added...
   std::string shared_gate;        ///< ...times the sigmoid of this linear module.
@@ -176,6 +178,41 @@ struct ShortConvSpec {
   std::string in, out;  ///< Linear modules.
   std::string conv;     ///< A module of [channels, kernel, 1].
   std::int64_t channels = 0;
+  std::int64_t kernel = 0;
+};
+
+/// A selective state space with one decay a head (Dao and Gu 2024, arXiv 2405.21060, Mamba 2):
+/// state = exp(dt A) state + dt B x, y = C state + D x, with dt = softplus(dt + dt_bias) and
+/// A = -exp(a_log). Heads share B and C by groups.
+struct Mamba2Spec {
+  std::string in;                 ///< A linear module: gate, then x, B, C, then dt.
+  std::string conv;               ///< A module of [channels, kernel, 1] over x, B, C.
+  std::string a_log, dt_bias, d;  ///< Tensors [heads].
+  NormSpec norm;                  ///< Of y * silu(gate); none: y * silu(gate) as it is.
+  std::int64_t norm_groups = 1;   ///< Normed by so many parts.
+  bool norm_first = false;        ///< norm(y) * silu(gate).
+  std::string out;
+  std::int64_t heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t groups = 1;
+  std::int64_t state = 0;  ///< Of every element of a head.
+  std::int64_t kernel = 0;
+  double dt_min = 0;  ///< dt is clipped to these.
+  double dt_max = std::numeric_limits<double>::infinity();
+};
+
+/// The same with a decay for every element (Gu and Dao 2023, arXiv 2312.00752, Mamba).
+struct MambaSpec {
+  std::string in;    ///< A linear module: x, then the gate.
+  std::string conv;  ///< A module of [channels, kernel, 1] over x.
+  std::string x;     ///< A linear module of x: dt, B, C.
+  NormSpec dt_norm, b_norm, c_norm;
+  std::string dt;        ///< A linear module, [channels, rank].
+  std::string a_log, d;  ///< Tensors [channels, state] and [channels].
+  std::string out;
+  std::int64_t channels = 0;
+  std::int64_t rank = 0;
+  std::int64_t state = 0;
   std::int64_t kernel = 0;
 };
 

@@ -25,6 +25,8 @@ constexpr BlockKind kBlocks[] = {
     {"latent_attention", block<parse_latent_attention>},
     {"linear", block<parse_linear>},
     {"delta_net", block<parse_delta_net>},
+    {"mamba2", block<parse_mamba2>},
+    {"mamba", block<parse_mamba>},
     {"short_conv", block<parse_short_conv>},
     {"per_layer_inputs", block<parse_per_layer_inputs>},
     {"per_layer_gate", block<parse_per_layer_gate>},

@@ -78,6 +78,8 @@ Result<MoeSpec> parse_moe(Form& form) {
   MLXMILL_ASSIGN(spec.experts, parse_mlp(experts_form));
   MLXMILL_ASSIGN(spec.clamp, experts_form.number("clamp", 0));
   MLXMILL_ASSIGN(spec.alpha, experts_form.number("alpha", 0));
+  MLXMILL_ASSIGN(spec.experts_in, experts_form.path("in"));
+  MLXMILL_ASSIGN(spec.experts_out, experts_form.path("out"));
   MLXMILL_ASSIGN(spec.experts_pre, experts_form.norm("pre"));
   MLXMILL_ASSIGN(spec.experts_post, experts_form.norm("post"));
   MLXMILL_TRY(experts_form.finish());

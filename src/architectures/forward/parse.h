@@ -10,6 +10,8 @@ Result<AttentionSpec> parse_attention(Form& form);
 Result<LatentAttentionSpec> parse_latent_attention(Form& form);
 Result<LinearSpec> parse_linear(Form& form);
 Result<DeltaNetSpec> parse_delta_net(Form& form);
+Result<Mamba2Spec> parse_mamba2(Form& form);
+Result<MambaSpec> parse_mamba(Form& form);
 Result<ShortConvSpec> parse_short_conv(Form& form);
 Result<PerLayerInputsSpec> parse_per_layer_inputs(Form& form);
 Result<PerLayerGateSpec> parse_per_layer_gate(Form& form);

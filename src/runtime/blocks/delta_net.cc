@@ -2,25 +2,13 @@
 #include <cmath>
 
 #include "runtime/block.h"
+#include "runtime/convolve.h"
 
 namespace mlxmill::runtime {
 namespace {
 
 using architectures::DeltaNetSpec;
 using architectures::ShortConvSpec;
-
-/// A depthwise convolution over the last tokens, of which the state keeps kernel - 1.
-/// x [1, length, channels], weight [channels, kernel, 1].
-mx::array convolve(const mx::array& x, const mx::array& weight, ArraysState& state,
-                   std::size_t slot) {
-  const int keep = weight.shape(1) - 1;
-  const int channels = x.shape(2);
-  const mx::array before = state[slot] ? *state[slot] : mx::zeros({1, keep, channels}, x.dtype());
-  const mx::array input = mx::concatenate({before, x}, 1);
-  const int end = input.shape(1);
-  state.set(slot, mx::contiguous(mx::slice(input, {0, end - keep, 0}, {1, end, channels})));
-  return mx::conv1d(input, weight, 1, 0, 1, channels);
-}
 
 class DeltaNet final : public Block {
  public:

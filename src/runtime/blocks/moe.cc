@@ -147,6 +147,8 @@ class Moe final : public Block {
     MLXMILL_ASSIGN(up_, weights.linear_if(spec_.experts.up));
     MLXMILL_ASSIGN(gate_up_, weights.linear_if(spec_.experts.gate_up));
     MLXMILL_ASSIGN(shared_gate_, weights.linear_if(spec_.shared_gate));
+    MLXMILL_ASSIGN(experts_in_, weights.linear_if(spec_.experts_in));
+    MLXMILL_ASSIGN(experts_out_, weights.linear_if(spec_.experts_out));
     MLXMILL_ASSIGN(experts_pre_, weights.norm(spec_.experts_pre));
     MLXMILL_ASSIGN(experts_post_, weights.norm(spec_.experts_post));
     MLXMILL_ASSIGN(shared_pre_, weights.norm(spec_.shared_pre));
@@ -160,7 +162,11 @@ class Moe final : public Block {
   mx::array run(const mx::array& x, Pass& /*pass*/) const override {
     const mx::array tokens = mx::reshape(x, {-1, x.shape(-1)});
     const Routes routes = router_(tokens);
-    mx::array y = experts_post_(mx::astype(experts(experts_pre_(tokens), routes), x.dtype()));
+    mx::array rows = experts_pre_(tokens);
+    if (experts_in_) rows = apply(*experts_in_, rows);
+    mx::array y = mx::astype(experts(rows, routes), x.dtype());
+    if (experts_out_) y = apply(*experts_out_, y);
+    y = experts_post_(y);
     if (shared_) {
       mx::array shared = shared_post_((*shared_)(shared_pre_(tokens)));
       if (shared_gate_) shared = mx::multiply(shared, mx::sigmoid(apply(*shared_gate_, tokens)));
@@ -230,7 +236,7 @@ class Moe final : public Block {
 
   MoeSpec spec_;
   Router router_;
-  std::optional<Linear> gate_, up_, gate_up_, shared_gate_;
+  std::optional<Linear> gate_, up_, gate_up_, shared_gate_, experts_in_, experts_out_;
   Linear down_;
   std::optional<Mlp> shared_;
   Norm experts_pre_, experts_post_, shared_pre_, shared_post_;
