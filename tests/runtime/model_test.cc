@@ -127,7 +127,7 @@ TEST_P(RecurrentModel, GoesOnFromASavedCache) {
 
 INSTANTIATE_TEST_SUITE_P(Families, RecurrentModel,
                          ::testing::Values("mamba", "granitemoehybrid", "qwen3_next", "lfm2"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& test) { return std::string(test.param); });
 
 TEST(Model, QuantizedKeysAndValuesStayClose) {
   const auto exact = open_sample();
