@@ -1,6 +1,7 @@
 #include "line_editor.h"
 
 #include <histedit.h>
+#include <pthread.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +21,13 @@ namespace {
 constexpr int kKeptLines = 1000;
 constexpr std::string_view kQuotes = R"(""")";
 
-extern "C" void interrupt_read(int) {}
+pthread_t reading_thread;
+
+/// A signal to the process goes to any thread that does not block it, such as a worker's: it is
+/// handed on to the one that reads, for which it then waits.
+extern "C" void interrupt_read(int signal) {
+  if (pthread_equal(pthread_self(), reading_thread) == 0) pthread_kill(reading_thread, signal);
+}
 
 /// While it lives Ctrl-C waits until next_character() waits for input, and ends that.
 class ReadInterrupt {
@@ -30,6 +37,7 @@ class ReadInterrupt {
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
     pthread_sigmask(SIG_BLOCK, &interrupt, &previous_mask_);
+    reading_thread = pthread_self();
     struct sigaction action {};
     action.sa_handler = interrupt_read;
     sigemptyset(&action.sa_mask);
