@@ -24,7 +24,8 @@ struct EvalArgs {
   std::vector<std::string> candidates, logits, texts;
   std::optional<std::string> reference, reference_logits, field, protocol, encoding, cache, html;
   std::optional<int> context, stride, samples, seed, top, worst, threads;
-  bool no_cache = false, layers = false, weights_only = false, json = false, quiet = false;
+  bool no_cache = false, layers = false, weights_only = false, card = false;
+  bool json = false, quiet = false;
 };
 
 EvalOptions options_of(const EvalArgs& args) {
@@ -62,6 +63,9 @@ Status check(const CLI::App& app, const EvalArgs& args) {
   if (args.cache && args.no_cache) {
     return Error(Code::kUsage, "eval: --cache and --no-cache contradict each other");
   }
+  if (args.card && (args.weights_only || !args.logits.empty())) {
+    return Error(Code::kUsage, "eval: --card takes models that are run");
+  }
   return {};
 }
 
@@ -69,6 +73,12 @@ int finish(const EvalArgs& args, const EvalReport& report) {
   if (args.html) {
     const Status written = write_evaluation_html(report, *args.html);
     if (!written) return print_error(written.error());
+  }
+  if (args.card && report.complete) {
+    for (const EvalModel& model : report.models) {
+      const Status written = write_evaluation_card(report, model);
+      if (!written) return print_error(written.error());
+    }
   }
   if (args.json) {
     print_json(eval_json(report));
@@ -141,6 +151,8 @@ Command add_eval_command(CLI::App& root) {
   add_switch(app, "--weights-only", args->weights_only, "compare weights alone; runs no model");
   add_integer(app, "--worst", args->worst, 0, kMostWindows, "worst tokens to report; default 20");
   add_text(app, "--html", args->html, kFileValue, "write a report as one HTML page");
+  add_switch(app, "--card", args->card,
+             "write the numbers into README.md of every candidate, which upload publishes");
   add_integer(app, "--threads", args->threads, 1, kMostThreads, "default: every core");
   add_switch(app, "--json", args->json, "print the result as JSON");
   add_switch(app, "--quiet", args->quiet, "no progress and no notes, only warnings and errors");

@@ -205,6 +205,11 @@ Status write_evaluation_html(const EvalReport& report, const std::filesystem::pa
 /// The lines of a model card: a Markdown table of the report's numbers.
 std::string evaluation_card(const EvalReport& report);
 
+/// Writes the lines of one candidate into the section "What quantization cost" of its folder's
+/// README.md, in place of older ones. Errors: kUsage for a partial report and for a card that is a
+/// link; kNotFound without a card; kIo, kNoSpace, kPermission.
+Status write_evaluation_card(const EvalReport& report, const EvalModel& model);
+
 /// The texts that come with the library.
 struct EvalText {
   std::string name;  ///< "dialogue"

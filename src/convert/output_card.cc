@@ -22,6 +22,20 @@ std::string name_of(const std::filesystem::path& path) {
   return full.has_filename() ? full.filename().string() : full.parent_path().filename().string();
 }
 
+/// The commit that a snapshot in the Hub's cache is of; "" elsewhere.
+std::string revision_of(const std::filesystem::path& source) {
+  std::error_code ignored;
+  bool in_snapshots = false;
+  for (const auto& part : std::filesystem::absolute(source, ignored)) {
+    const std::string text = part.string();
+    const bool commit =
+        text.size() == 40 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (in_snapshots && commit) return text;
+    in_snapshots = text == "snapshots";
+  }
+  return "";
+}
+
 /// What the card calls the original: the caller's word, the Hub cache's folder name, the config,
 /// the folder's name.
 std::string base_model_of(const ConvertOptions& options, const base::Value& config) {
@@ -55,6 +69,8 @@ std::string output_card(const Conversion& c, const std::optional<Scheme>& scheme
   formats::CardFacts facts;
   facts.name = name_of(c.options.output);
   facts.base_model = base_model_of(c.options, c.checkpoint.config);
+  if (c.options.base_model.empty() || c.options.base_model.find('/') != std::string::npos)
+    facts.base_model_revision = revision_of(c.options.source);
   facts.made_with = fmt::format("mlxmill {}", version());
   facts.command = c.options.command;
   if (scheme)

@@ -173,6 +173,8 @@ class Verifier {
         continue;
       }
       report_.bytes += found->bytes;
+      // People edit cards, and eval writes its numbers into them.
+      if (name == "README.md") continue;
       if (found->bytes != entry.bytes) {
         problem(fmt::format("{}: {} bytes; expected {}", name, found->bytes, entry.bytes));
       } else if (found->digest != entry.digest) {

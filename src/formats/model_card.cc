@@ -13,9 +13,10 @@ namespace {
 // Replaced below, or true of the source alone (its relation to its own base, who quantized it, its
 // benchmark results), or the names of arguments of huggingface_hub's ModelCardData that are no
 // metadata.
-constexpr std::array<std::string_view, 10> kNotKept = {
-    "library_name", "pipeline_tag", "base_model",   "tags", "base_model_relation",
-    "quantized_by", "model-index",  "eval_results", "self", "ignore_metadata_errors"};
+constexpr std::array<std::string_view, 11> kNotKept = {
+    "library_name",          "pipeline_tag", "base_model",   "tags", "base_model_relation",
+    "quantized_by",          "model-index",  "eval_results", "self", "base_model_revision",
+    "ignore_metadata_errors"};
 
 // A name the Hub can resolve: "owner/name", or "name" of its early days.
 bool is_hub_name(std::string_view name) {
@@ -43,6 +44,8 @@ std::string front_matter(const CardFacts& facts, std::string_view source_card) {
   }
   if (facts.base_model && is_hub_name(*facts.base_model)) {
     base_model = fmt::format("base_model: {}\n", yaml_string(*facts.base_model));
+    if (!facts.base_model_revision.empty())
+      base_model += fmt::format("base_model_revision: {}\n", facts.base_model_revision);
   }
   text += base_model;
   text += "library_name: mlx\npipeline_tag: text-generation\ntags:\n";
@@ -148,10 +151,54 @@ std::string body(const CardFacts& facts) {
   return text + facts_table(facts) + usage(facts);
 }
 
+struct Section {
+  std::size_t begin = 0;  ///< Of its heading.
+  std::string_view title;
+};
+
+/// Headings of the second level outside blocks of code.
+std::vector<Section> sections_of(std::string_view card) {
+  std::vector<Section> sections;
+  std::string_view fence;
+  for (std::size_t begin = 0; begin < card.size();) {
+    const std::size_t end = std::min(card.find('\n', begin), card.size());
+    std::string_view line = card.substr(begin, end - begin);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+    const std::size_t ticks = std::min(line.find_first_not_of('`'), line.size());
+    if (!fence.empty()) {
+      if (ticks >= fence.size() && ticks == line.size()) fence = {};
+    } else if (ticks >= 3) {
+      fence = line.substr(0, ticks);
+    } else if (line.starts_with("## ")) {
+      sections.push_back({begin, line});
+    }
+    begin = end + 1;
+  }
+  return sections;
+}
+
 }  // namespace
 
 std::string make_model_card(const CardFacts& facts, std::string_view source_card) {
   return front_matter(facts, source_card) + "\n" + body(facts);
+}
+
+std::string with_card_section(std::string_view card, std::string_view heading,
+                              std::string_view body) {
+  const std::string title = fmt::format("## {}", heading);
+  const std::string section = fmt::format("{}\n\n{}\n", title, body);
+  const std::vector<Section> sections = sections_of(card);
+  std::size_t use = card.size();
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    if (sections[i].title == "## Use") use = sections[i].begin;
+    if (sections[i].title != title) continue;
+    const std::size_t end = i + 1 < sections.size() ? sections[i + 1].begin : card.size();
+    return std::string(card.substr(0, sections[i].begin)) + section + std::string(card.substr(end));
+  }
+  std::string text(card.substr(0, use));
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  if (!text.empty() && !text.ends_with("\n\n")) text += '\n';
+  return text + section + std::string(card.substr(use));
 }
 
 std::optional<std::string> card_scalar(std::string_view card, std::string_view key) {

@@ -1,4 +1,4 @@
-// The evaluation as one HTML page, and as lines of a model card.
+// The evaluation as one HTML page.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -124,33 +124,6 @@ std::string evaluation_html(const EvalReport& r) {
 
 Status write_evaluation_html(const EvalReport& report, const std::filesystem::path& file) {
   return io::write_text(file, evaluation_html(report));
-}
-
-std::string evaluation_card(const EvalReport& r) {
-  const bool compared = std::any_of(r.models.begin(), r.models.end(),
-                                    [](const EvalModel& m) { return m.total.comparison; });
-  const bool scored = !r.models.empty() && r.models.front().total.positions > 0;
-  if (!scored) return "";
-  std::string t =
-      compared ? "| Model | Size | Bits per weight | KL divergence | Same top token | "
-                 "Perplexity |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
-               : "| Model | Size | Bits per weight | Perplexity |\n| --- | ---: | ---: | ---: "
-                 "|\n";
-  for (const EvalModel& m : r.models) {
-    std::string name;
-    for (const char c : m.name) name += c == '|' || c == '\n' || c == '`' ? '_' : c;
-    t += fmt::format("| `{}` | {} | {} | ", name, m.bytes > 0 ? report::size(m.bytes) : "",
-                     m.bits_per_weight > 0 ? fmt::format("{:.3f}", m.bits_per_weight) : "");
-    if (m.total.comparison) {
-      const Comparison& c = *m.total.comparison;
-      t += fmt::format("{} | {} | ", report::with_error(c.kl), report::percent(c.same_top.value));
-    }
-    t += report::with_error(m.total.perplexity) + " |\n";
-  }
-  t += fmt::format("\nMeasured with mlxmill {}: {}, {} tokens", version(), r.protocol,
-                   r.models.front().total.positions);
-  if (!r.reference.empty()) t += ", against " + r.reference;
-  return t + (r.complete ? ".\n" : "; partial.\n");
 }
 
 }  // namespace mlxmill

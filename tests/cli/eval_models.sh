@@ -36,6 +36,25 @@ b = json.load(open("again"))["models"][0]["scores"]
 assert a == b, (a, b)
 PYTHON
 
+# The numbers go into the candidates' cards, once however often they are measured; verify does not mind.
+mlxmill eval sample-3bit sample-8bit --reference models/sample-llama $settings --card > out
+cp sample-8bit/README.md card
+mlxmill eval sample-8bit --reference models/sample-llama $settings --card > out
+same sample-8bit/README.md card
+[ "$(grep -c '^## What quantization cost$' card)" = 1 ]
+has card '^\| `sample-8bit` \| 6.15 MB \| 8.52[0-9] \| 0.000[0-9]+ ± '
+has card '^Measured with mlxmill .*, against sample-llama\.$'
+grep -A3 '^Measured with' card | grep -q '^## Use$' || fail "the section is not before Use"
+grep -q 'sample-3bit' card && fail "another model's numbers"
+expect 0 mlxmill verify sample-8bit
+cp -r sample-8bit linked
+mv linked/README.md elsewhere
+ln -s ../elsewhere linked/README.md
+expect 2 mlxmill eval linked --reference models/sample-llama $settings --card
+has err 'README.md: is a link, into the cache of the Hub most likely'
+expect 2 mlxmill eval sample-8bit --reference models/sample-llama --weights-only --card
+has err 'eval: --card takes models that are run'
+
 # Texts of one's own, and what is none.
 printf '{"text": "Once upon a time there was a small house."}\n{"text": "It stood by the sea."}\n' > tales.jsonl
 mlxmill eval sample-8bit --text tales.jsonl --context 8 --stride 8 --no-cache > out

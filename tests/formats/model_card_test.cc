@@ -22,6 +22,7 @@ using ::testing::Not;
 CardFacts sample_facts() {
   return {"Qwen3-8B-4bit",
           "Qwen/Qwen3-8B",
+          "",
           "mlxmill 0.1.0",
           "mlxmill convert Qwen/Qwen3-8B --bits 4",
           {{"bits per weight", "4.501"}, {"a|b", "c\nd"}}};
@@ -30,6 +31,35 @@ CardFacts sample_facts() {
 std::string front_matter_of(std::string_view source, const CardFacts& facts = sample_facts()) {
   const std::string card = make_model_card(facts, source);
   return card.substr(0, card.find("\n---\n", 4) + 5);
+}
+
+TEST(ModelCard, NamesTheCommitItWasMadeFrom) {
+  CardFacts facts = sample_facts();
+  facts.base_model_revision = "0123456789012345678901234567890123456789";
+  EXPECT_THAT(front_matter_of("---\nbase_model_revision: older\n---\n", facts),
+              HasSubstr("base_model: Qwen/Qwen3-8B\n"
+                        "base_model_revision: 0123456789012345678901234567890123456789\n"));
+  EXPECT_THAT(front_matter_of("---\nbase_model_revision: older\n---\n"),
+              Not(HasSubstr("base_model_revision")));
+  facts.base_model = "a local model";
+  EXPECT_THAT(front_matter_of("", facts), Not(HasSubstr("base_model_revision")));
+}
+
+TEST(CardSection, StandsBeforeUseAndIsReplaced) {
+  const std::string card = "# x\n\n## Facts\n\na\n\n## Use\n\nb\n";
+  const std::string once = with_card_section(card, "Cost", "1\n");
+  EXPECT_EQ(once, "# x\n\n## Facts\n\na\n\n## Cost\n\n1\n\n## Use\n\nb\n");
+  EXPECT_EQ(with_card_section(once, "Cost", "22\n"),
+            "# x\n\n## Facts\n\na\n\n## Cost\n\n22\n\n## Use\n\nb\n");
+}
+
+TEST(CardSection, AppendsAndLeavesCodeAlone) {
+  EXPECT_EQ(with_card_section("", "Cost", "1\n"), "## Cost\n\n1\n\n");
+  EXPECT_EQ(with_card_section("x", "Cost", "1\n"), "x\n\n## Cost\n\n1\n\n");
+  const std::string code = "````sh\n```\n## Cost\n````\n\n";
+  EXPECT_EQ(with_card_section(code, "Cost", "1\n"), code + "## Cost\n\n1\n\n");
+  const std::string last = "x\n\n## Cost\n\nold";
+  EXPECT_EQ(with_card_section(last, "Cost", "1\n"), "x\n\n## Cost\n\n1\n\n");
 }
 
 TEST(ModelCard, KeepsTheSourcesFrontMatter) {

@@ -34,8 +34,13 @@ void check_json(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   check_json(text);
-  const std::string card = mlxmill::formats::make_model_card(
-      {.name = "n", .base_model = "o/n", .made_with = "m", .command = "c", .facts = {}}, text);
+  const std::string card = mlxmill::formats::make_model_card({.name = "n",
+                                                              .base_model = "o/n",
+                                                              .base_model_revision = {},
+                                                              .made_with = "m",
+                                                              .command = "c",
+                                                              .facts = {}},
+                                                             text);
   require(mlxmill::formats::card_scalar(card, "library_name") == "mlx");
   require(mlxmill::formats::card_scalar(card, "base_model") == "o/n");
   return 0;
