@@ -27,6 +27,7 @@ struct ModelOptions {
   std::optional<int>
       kv_bits;  ///< Keys and values are kept with 2, 3, 4, 5, 6 or 8 bits; default: floats.
   int kv_group_size = 64;          ///< 32, 64 or 128.
+  int prefill_step_size = 512;     ///< Tokens of a prompt that are computed at once, 1 or more.
   std::uint64_t memory_bytes = 0;  ///< What the model may take; 0: what this machine has free.
   std::string architecture_file;   ///< Path of a declaration that comes before the built-in ones.
   Callbacks

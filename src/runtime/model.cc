@@ -10,9 +10,6 @@ namespace {
 
 namespace mx = mlx::core;
 
-/// Tokens that run at once: enough to fill the machine, few enough to stop between.
-constexpr std::size_t kChunk = 512;
-
 void append(const mx::array& logits, Logits& to) {
   const mx::array row_major = mx::contiguous(logits);
   mx::eval(row_major);
@@ -81,12 +78,13 @@ Result<Logits> Model::run(std::span<const std::int32_t> ids, ModelCache& cache,
   return runtime::guarded([&]() -> Result<Logits> {
     Logits logits;
     logits.vocabulary = static_cast<std::size_t>(facts.vocabulary);
-    for (std::size_t done = 0; done < ids.size(); done += kChunk) {
+    const std::size_t step = parts_->prefill_step_size;
+    for (std::size_t done = 0; done < ids.size(); done += step) {
       if (parts_->cancelled && parts_->cancelled()) {
         return Error(Code::kCancelled,
                      fmt::format("stopped after {} of {} tokens", done, ids.size()));
       }
-      const auto chunk = ids.subspan(done, std::min(kChunk, ids.size() - done));
+      const auto chunk = ids.subspan(done, std::min(step, ids.size() - done));
       const auto offset = static_cast<int>(kept.length);
       const bool last = done + chunk.size() == ids.size();
       if (which == LogitsOf::kAll || last) {

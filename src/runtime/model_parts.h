@@ -11,6 +11,7 @@ namespace mlxmill {
 struct Model::Parts {
   ModelFacts facts;
   std::function<bool()> cancelled;
+  std::size_t prefill_step_size = 512;
   runtime::StateOptions state_options;
   /// Tells caches of other models and options apart.
   std::string fingerprint;

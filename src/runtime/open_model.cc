@@ -29,6 +29,10 @@ Status check_options(const ModelOptions& o) {
     return Error(Code::kUsage,
                  fmt::format("a context of {} tokens; expected 1 to {}", o.context, kMaxContext));
   }
+  if (o.prefill_step_size < 1) {
+    return Error(Code::kUsage, fmt::format("a prefill step of {} tokens; expected 1 or more",
+                                           o.prefill_step_size));
+  }
   if (!o.kv_bits) return {};
   auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size);
   if (!scheme) return std::move(scheme).error().at("keys and values");
@@ -133,8 +137,9 @@ class Opener {
     facts_.dtype = states_.dtype == mlx::core::float32   ? DType::kF32
                    : states_.dtype == mlx::core::float16 ? DType::kF16
                                                          : DType::kBF16;
-    return Model::Parts{std::move(facts_), o_.callbacks.cancelled, states_, fingerprint(),
-                        *std::move(network)};
+    return Model::Parts{
+        std::move(facts_), o_.callbacks.cancelled, static_cast<std::size_t>(o_.prefill_step_size),
+        states_,           fingerprint(),          *std::move(network)};
   }
 
   /// Of everything that decides what a cache holds: names, shapes and types of the weights, their

@@ -57,6 +57,17 @@ TEST(Model, ChunksStepsAndTrimmedCachesAgreeWithOnePass) {
   const auto last = model->run(span.last(1), cache);
   ASSERT_TRUE(last);
   EXPECT_LT(largest_difference(last->values, all->row(599)), 1e-4F);
+
+  const auto small = open_sample([](ModelOptions& o) { o.prefill_step_size = 7; });
+  ASSERT_TRUE(small) << small.error().message();
+  ModelCache in_steps = small->new_cache();
+  const auto again = small->run(ids, in_steps, LogitsOf::kAll);
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->positions, 600U);
+  EXPECT_LT(largest_difference(again->values, all->values), 1e-4F);
+  const auto none = open_sample([](ModelOptions& o) { o.prefill_step_size = 0; });
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().message(), "a prefill step of 0 tokens; expected 1 or more");
 }
 
 TEST(Model, CachesAreSavedAndLoaded) {
