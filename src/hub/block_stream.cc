@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/parallel.h"
 #include "io/checksum.h"
 
 namespace mlxmill::hub {
@@ -14,6 +15,10 @@ namespace {
 /// Blocks fetched ahead of the frontier.
 constexpr std::uint64_t kAhead = 10;
 constexpr auto kPoll = std::chrono::milliseconds(50);
+/// A safetensors file begins with the length of its header, little-endian.
+constexpr std::uint64_t kLengthBytes = 8;
+/// The format's own limit.
+constexpr std::uint64_t kMostHeaderBytes = 100'000'000;
 
 BlockDigest digest_of(std::span<const std::byte> data) {
   io::ResumableSha256 sha256;
@@ -256,20 +261,67 @@ Status BlockStream::read_early(std::size_t index, std::uint64_t offset, std::spa
     std::memcpy(out.data(), early.data.data() + (offset - early.offset), out.size());
     return {};
   }
+  const std::uint64_t wanted = std::max<std::uint64_t>(out.size(), early_bytes_);
+  MLXMILL_ASSIGN(Early early, fetch_early(early_client_, file, offset, wanted));
+  std::memcpy(out.data(), early.data.data(), out.size());
+  file.early.push_back(std::move(early));
+  return {};
+}
+
+Result<BlockStream::Early> BlockStream::fetch_early(Client& client, const File& file,
+                                                    std::uint64_t offset,
+                                                    std::uint64_t bytes) const {
+  const RemoteFile& remote = file.source->file();
   Early early;
   early.offset = offset;
-  const std::uint64_t wanted = std::max<std::uint64_t>(out.size(), early_bytes_);
-  early.data.resize(std::min(wanted, file.source->file().bytes - offset));
+  early.data.resize(std::min(bytes, remote.bytes - offset));
   Status status =
-      file.source->fetch(early_client_, {offset, offset + early.data.size()},
+      file.source->fetch(client, {offset, offset + early.data.size()},
                          [&](std::uint64_t at, std::span<const std::byte> part) -> Status {
                            std::memcpy(early.data.data() + (at - offset), part.data(), part.size());
                            return {};
                          });
-  if (!status) return std::move(status.error().at(file.source->file().path));
-  std::memcpy(out.data(), early.data.data(), out.size());
-  file.early.push_back(std::move(early));
+  if (!status) return std::move(status.error().at(remote.path));
+  return early;
+}
+
+/// The first bytes, and the rest of a header that does not end there.
+Status BlockStream::fetch_header(Client& client, File& file) {
+  const RemoteFile& remote = file.source->file();
+  MLXMILL_ASSIGN(Early start, fetch_early(client, file, 0, early_bytes_));
+  std::uint64_t length = 0;
+  if (start.data.size() >= kLengthBytes) std::memcpy(&length, start.data.data(), kLengthBytes);
+  const std::uint64_t fetched = start.data.size();
+  file.early.push_back(std::move(start));
+  const bool sound = length <= kMostHeaderBytes && kLengthBytes + length <= remote.bytes;
+  if (!sound || kLengthBytes + length <= fetched) return {};
+  MLXMILL_ASSIGN(Early rest, fetch_early(client, file, kLengthBytes, length));
+  file.early.push_back(std::move(rest));
   return {};
+}
+
+Status BlockStream::fetch_headers(int connections) {
+  const std::lock_guard lock(early_mutex_);
+  std::vector<File*> headed;
+  for (const auto& file : files_) {
+    if (file->source->file().path.ends_with(".safetensors")) headed.push_back(file.get());
+  }
+  std::atomic<std::size_t> next{0};
+  std::mutex first_mutex;
+  Status first;
+  const int workers = static_cast<int>(std::min<std::size_t>(
+      headed.size(), static_cast<std::size_t>(std::clamp(connections, 1, 64))));
+  base::run_workers(std::max(workers, 1), [&](int) {
+    Client client(settings_, [this] { return monitor_.stopped(); });
+    for (std::size_t i = next++; i < headed.size(); i = next++) {
+      Status status = fetch_header(client, *headed[i]);
+      if (status) continue;
+      const std::lock_guard guard(first_mutex);
+      if (first) first = std::move(status);
+      next = headed.size();
+    }
+  });
+  return first;
 }
 
 /// Compares what was read early with the block of the stream that holds its last byte, and with

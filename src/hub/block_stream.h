@@ -34,6 +34,9 @@ class BlockStream {
               std::uint64_t early_bytes = kEarlyBytes);
   ~BlockStream();
 
+  /// Fetches the headers of safetensors files, `connections` at once, for the reads before start().
+  Status fetch_headers(int connections);
+
   /// Streams from now on; before, read() fetches just what is asked for, which headers need. `path`
   /// keeps how far the files have got, and where an earlier run stopped. `fresh`: that run does not
   /// count.
@@ -88,6 +91,9 @@ class BlockStream {
   Status load(Client& client, const Key& key);
   Status resume(std::size_t index);
   Status read_early(std::size_t index, std::uint64_t offset, std::span<std::byte> out);
+  Status fetch_header(Client& client, File& file);
+  Result<Early> fetch_early(Client& client, const File& file, std::uint64_t offset,
+                            std::uint64_t bytes) const;
   Status check_early(File& file, std::uint64_t block, const std::vector<std::byte>& data);
   Status check_early_rest(std::size_t index);
   void want(const Key& key);

@@ -94,6 +94,7 @@ Result<std::unique_ptr<StreamedModel>> StreamedModel::open(const std::string& na
   streamed->stream_ = std::make_unique<BlockStream>(
       download.settings(), model.repo, model.commit, weights, options.connections,
       download.monitor(), headers ? kHeaderBytes : BlockStream::kEarlyBytes);
+  MLXMILL_TRY(streamed->stream_->fetch_headers(options.connections));
   for (std::size_t i = 0; i < weights.size(); ++i) {
     streamed->files_[weights[i].path] =
         std::make_shared<StreamedFile>(*streamed->stream_, i, weights[i]);

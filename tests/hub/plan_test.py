@@ -68,6 +68,37 @@ class Sizes(PlanTest):
         # No tokenizer, no card: they say nothing about sizes.
         self.assertFalse([r for r in self.hub.requests() if "tokenizer" in r["path"] or "README" in r["path"]])
 
+    def test_headers_of_many_shards(self):
+        """Short ones take one request each, a longer one two; all are of the same model."""
+        shards = self.folder / "shards"
+        shutil.copytree(SAMPLE, shards)
+        whole = (shards / "model.safetensors").read_bytes()
+        (shards / "model.safetensors").unlink()
+        size = struct.unpack("<Q", whole[:8])[0]
+        header, data = json.loads(whole[8:8 + size]), whole[8 + size:]
+        metadata = header.pop("__metadata__", {})
+        names = sorted(header, key=lambda name: header[name]["data_offsets"])
+        weight_map, parts = {}, 20
+        for i in range(parts):
+            file, body, entries = f"model-{i + 1:05d}-of-{parts:05d}.safetensors", b"", {}
+            for name in names[i::parts]:
+                first, last = header[name]["data_offsets"]
+                entries[name] = header[name] | {"data_offsets": [len(body), len(body) + last - first]}
+                body += data[first:last]
+                weight_map[name] = file
+            # The last one has a header longer than the first request.
+            entries["__metadata__"] = metadata | ({"note": "x" * 40_000} if i == parts - 1 else {})
+            text = json.dumps(entries).encode()
+            (shards / file).write_bytes(struct.pack("<Q", len(text)) + text + body)
+        (shards / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        self.hub.store.add_folder("alice/shards", shards)
+        plan = self.plan("alice/shards", "--no-probe", "--no-search")
+        rows = lambda p: [(r["flags"], r["bits_per_weight"]) for r in p["rows"]]
+        self.assertEqual(rows(plan), rows(self.plan(str(SAMPLE), "--no-probe")))
+        asked = [r for r in self.hub.requests() if r["server"] == "cdn" and r["status"] == 206]
+        self.assertEqual(len(asked), parts + 1)
+        self.assertLess(plan["bytes_received"], 500_000)
+
     def test_probe_is_bounded(self):
         plan = self.plan("alice/sample", "--no-search")
         probe = plan["probe"]

@@ -46,7 +46,16 @@ class StreamTest(HubTest):
         """The streamed output equals the one from a folder, and no weight was stored."""
         if not (self.folder / "from-folder" / "out").exists():
             self.convert(str(source), "from-folder/out", "--base-model", model)
-        self.assertEqual(tree_of(self.folder / "out"), tree_of(self.folder / "from-folder" / "out"))
+        # The card alone knows of a commit.
+        card = self.folder / "out" / "README.md"
+        line = f"base_model_revision: {self.hub.store.repos[model].refs['main']}\n"
+        self.assertEqual(card.read_text().replace(line, "", 1),
+                         (self.folder / "from-folder" / "out" / "README.md").read_text())
+        self.assertIn(line, card.read_text())
+        ours, theirs = tree_of(self.folder / "out"), tree_of(self.folder / "from-folder" / "out")
+        for tree in (ours, theirs):
+            del tree["README.md"], tree["mlxmill-manifest.json"]  # which holds the card's hash
+        self.assertEqual(ours, theirs)
         largest = max(p.stat().st_size for p in self.cache.rglob("*") if p.is_file())
         self.assertLess(largest, 1_000_000)
         self.assertFalse(list(self.folder.glob(".*.mlxmill-work")))
