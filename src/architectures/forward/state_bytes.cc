@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
+#include <type_traits>
 
 #include "base/checked_math.h"
 
@@ -78,10 +79,15 @@ std::uint64_t bytes_of(const ShortConvSpec& spec, const StateFormat& format,
   return times(product({spec.channels, spec.kernel - 1}), format.float_bytes);
 }
 
-/// Of the kinds without a memory.
+template <typename Spec, typename... Kinds>
+inline constexpr bool kIsOneOf = (std::is_same_v<Spec, Kinds> || ...);
+
+/// Of the kinds without a memory; another kind needs a formula above.
 template <typename Spec>
 std::uint64_t bytes_of(const Spec& /*spec*/, const StateFormat& /*format*/,
                        std::int64_t /*tokens*/) {
+  static_assert(kIsOneOf<Spec, MlpSpec, MoeSpec, LinearSpec, PerLayerInputsSpec, PerLayerGateSpec,
+                         LaurelSpec, AltUpSpec>);
   return 0;
 }
 
