@@ -36,6 +36,11 @@ Result<std::string> Tokenizer::render_chat(std::string_view, const ChatOptions&)
 TokenStream::TokenStream(Tokenizer tokenizer, bool skip_special_tokens)
     : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
 Result<std::string> TokenStream::add(TokenId) { return absent(); }
-Result<std::string> TokenStream::finish() { return absent(); }
+Result<std::string> TokenStream::finish() {
+  // clang takes a member that no function names for unused.
+  context_ = given_ = 0;
+  skip_special_tokens_ = false;
+  return absent();
+}
 
 }  // namespace mlxmill
