@@ -14,6 +14,7 @@
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
 #include "convert/journal.h"
+#include "convert/open_catalogue.h"
 #include "convert/open_recipe.h"
 #include "convert/open_source.h"
 #include "convert/output_card.h"
@@ -34,7 +35,6 @@ using architectures::Module;
 
 /// Header bytes of one tensor beyond its name, generously.
 constexpr std::uint64_t kHeaderEntryBytes = 160;
-constexpr std::uint64_t kMaxDeclarationBytes = 4 << 20;
 
 /// Builds a Conversion step by step; each step uses what the earlier ones filled in.
 class Planner {
@@ -133,15 +133,9 @@ Status Planner::open_source() {
 }
 
 Status Planner::lay_out() {
-  MLXMILL_ASSIGN(architectures::Catalogue catalogue,
-                 architectures::Catalogue::for_config(c_.checkpoint.config));
-  if (!c_.options.architecture_file.empty()) {
-    const std::string& file = c_.options.architecture_file;
-    MLXMILL_ASSIGN(const std::string text, io::read_text(file, kMaxDeclarationBytes));
-    MLXMILL_ASSIGN(architectures::Declaration own, architectures::Declaration::parse(text, file));
-    declaration_text_digest_ = io::to_hex(io::digest(text));
-    catalogue.add(std::move(own));
-  }
+  const std::string& file = c_.options.architecture_file;
+  MLXMILL_ASSIGN(const OpenedCatalogue opened, open_catalogue(c_.checkpoint.config, file));
+  if (!file.empty()) declaration_text_digest_ = io::to_hex(io::digest(opened.own_text));
   std::vector<streaming::StoredTensor> stored;
   for (const formats::CheckpointTensor& t : c_.checkpoint.tensors) {
     stored.push_back(
@@ -151,8 +145,8 @@ Status Planner::lay_out() {
   // Plans of large models are mostly such lists: each goes when the next one stands.
   c_.n_source_tensors = c_.checkpoint.tensors.size();
   std::vector<formats::CheckpointTensor>().swap(c_.checkpoint.tensors);
-  Result<architectures::Choice> choice =
-      catalogue.choose(c_.checkpoint.config, std::move(source_.tensors), c_.options.exact_norms);
+  Result<architectures::Choice> choice = opened.catalogue.choose(
+      c_.checkpoint.config, std::move(source_.tensors), c_.options.exact_norms);
   if (!choice) return std::move(choice).error().at(c_.options.source.string());
   layout_ = std::move(choice->layout);
   c_.plan.family = choice->declaration.family();

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/parallel.h"
+#include "formats/safetensors.h"
 #include "io/checksum.h"
 
 namespace mlxmill::hub {
@@ -17,8 +18,6 @@ constexpr std::uint64_t kAhead = 10;
 constexpr auto kPoll = std::chrono::milliseconds(50);
 /// A safetensors file begins with the length of its header, little-endian.
 constexpr std::uint64_t kLengthBytes = 8;
-/// The format's own limit.
-constexpr std::uint64_t kMostHeaderBytes = 100'000'000;
 
 BlockDigest digest_of(std::span<const std::byte> data) {
   io::ResumableSha256 sha256;
@@ -293,7 +292,8 @@ Status BlockStream::fetch_header(Client& client, File& file) {
   if (start.data.size() >= kLengthBytes) std::memcpy(&length, start.data.data(), kLengthBytes);
   const std::uint64_t fetched = start.data.size();
   file.early.push_back(std::move(start));
-  const bool sound = length <= kMostHeaderBytes && kLengthBytes + length <= remote.bytes;
+  const bool sound =
+      length <= formats::kMaxSafetensorsHeader && kLengthBytes + length <= remote.bytes;
   if (!sound || kLengthBytes + length <= fetched) return {};
   MLXMILL_ASSIGN(Early rest, fetch_early(client, file, kLengthBytes, length));
   file.early.push_back(std::move(rest));

@@ -5,6 +5,7 @@
 
 #if MLXMILL_HAS_X86_BF16
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -193,6 +194,27 @@ template <int kBits>
 HWY_INLINE __m512i spread_codes(__m512i stream) {
   const __m512i lanes = _mm512_permutexvar_epi8(_mm512_load_si512(kSpread<kBits>.bytes), stream);
   return _mm512_multishift_epi64_epi8(_mm512_load_si512(kSpread<kBits>.bits), lanes);
+}
+
+/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
+/// buffers for what is under way), `side` rows read at once: the same place in
+/// rows that come next, or further on in the same where rows are long.
+inline std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
+  constexpr std::size_t kAhead = 8192;
+  const std::size_t together = std::max<std::size_t>(1, bytes * side);
+  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
+}
+
+/// The sum of the lanes of each of four vectors.
+HWY_INLINE __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+  const __m512 all = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all),
+                                    _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0xEE)));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
 }  // namespace mlxmill::kernels::avx512

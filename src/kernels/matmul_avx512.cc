@@ -108,15 +108,6 @@ struct Rows {
   std::size_t sums_at;  // whose group sums start there.
 };
 
-/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
-/// buffers for what is under way), `side` rows read at once: the same place in
-/// rows that come next, or further on in the same where rows are long.
-std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 8192;
-  const std::size_t together = std::max<std::size_t>(1, bytes * side);
-  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
-}
-
 /// Totals of kR rows of the weight from n on: sixteen groups at a time, whose scales stay in
 /// registers.
 template <Layout kLayout, std::size_t kR, std::size_t kM>
@@ -175,18 +166,6 @@ HWY_INLINE void add_biases(const Rows& rows, std::size_t n, const std::uint8_t* 
       total[m] = _mm512_fmadd_ps(biases, _mm512_load_ps(x[m] + rows.sums_at + 4 * g), total[m]);
     }
   }
-}
-
-/// The sum of the lanes of each of four vectors.
-HWY_INLINE __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
-  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-  const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-  const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-  const __m512 all = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
-  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all),
-                                    _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0xEE)));
-  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
 /// Outputs n to n + kR of kM rows of x.

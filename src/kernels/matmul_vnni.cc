@@ -182,15 +182,6 @@ HWY_INLINE __m512i dot_block(__m512i v, const std::uint8_t* x) {
 template <std::size_t kM>
 inline constexpr std::size_t kSideBySide = kM == 1 ? 4 : (kM == 2 ? 2 : 1);
 
-/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
-/// buffers for what is under way), `side` rows read at once: the same place in
-/// rows that come next, or further on in the same where rows are long.
-std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 8192;
-  const std::size_t together = std::max<std::size_t>(1, bytes * side);
-  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
-}
-
 /// Adds to the totals of kR rows of the weight from n on: sixteen groups at a time, whose scales
 /// stay in registers.
 template <Layout kLayout, std::size_t kR, std::size_t kM>
@@ -203,7 +194,7 @@ HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* c
   const unsigned shift = rows.parameters.group_shift;
   const std::size_t stretch = std::size_t{16} << shift;
   const auto* codes = static_cast<const std::uint8_t*>(rows.weight.data) + n * bytes;
-  const std::size_t ahead = fetch_ahead(bytes, kR);
+  const std::size_t ahead = avx512::fetch_ahead(bytes, kR);
   std::size_t at = 0;
   for (std::size_t k0 = 0; k0 < cols; k0 += stretch) {
     __m512 scale[kR][kM];
@@ -239,18 +230,6 @@ HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* c
   }
 }
 
-/// The sum of the lanes of each of four vectors.
-HWY_INLINE __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
-  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-  const __m512d even = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-  const __m512d odd = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-  const __m512 all = _mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd));
-  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all),
-                                    _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0xEE)));
-  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-}
-
 /// Outputs n to n + kR of kM rows of x.
 template <Layout kLayout, std::size_t kR, std::size_t kM>
 HWY_INLINE void outputs(const Rows& rows, std::size_t n, const std::uint8_t* const (&x)[kM],
@@ -263,9 +242,9 @@ HWY_INLINE void outputs(const Rows& rows, std::size_t n, const std::uint8_t* con
   const __m512 zero = _mm512_setzero_ps();
   for (std::size_t m = 0; m < kM; ++m) {
     alignas(16) float sums[4];
-    _mm_store_ps(sums,
-                 sum_lanes(total[0][m], kR > 1 ? total[1 % kR][m] : zero,
-                           kR > 2 ? total[2 % kR][m] : zero, kR > 3 ? total[3 % kR][m] : zero));
+    _mm_store_ps(sums, avx512::sum_lanes(total[0][m], kR > 1 ? total[1 % kR][m] : zero,
+                                         kR > 2 ? total[2 % kR][m] : zero,
+                                         kR > 3 ? total[3 % kR][m] : zero));
     for (std::size_t r = 0; r < kR; ++r) ref::store(DType::kBF16, sums[r], y[m], n + r);
   }
 }

@@ -7,10 +7,10 @@
 
 #include "architectures/declaration.h"
 #include "base/process.h"
+#include "convert/open_catalogue.h"
 #include "convert/open_source.h"
 #include "hub/download.h"
 #include "hub/streamed_model.h"
-#include "io/file.h"
 #include "mlxmill/plan.h"
 #include "plan/advice.h"
 #include "plan/probe.h"
@@ -24,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
-constexpr std::uint64_t kMaxDeclarationBytes = 4 << 20;
 
 Status check_options(const PlanOptions& o) {
   if (o.model.empty()) return Error(Code::kUsage, "no model given");
@@ -104,17 +103,10 @@ class Planner {
   Status read_forward() {
     MLXMILL_ASSIGN(source_, convert::open_source(path_, /*repack=*/true, remote()));
     const base::Value& config = source_.checkpoint.config;
-    MLXMILL_ASSIGN(architectures::Catalogue catalogue,
-                   architectures::Catalogue::for_config(config));
-    if (!o_.architecture_file.empty()) {
-      MLXMILL_ASSIGN(const std::string text,
-                     io::read_text(o_.architecture_file, kMaxDeclarationBytes));
-      MLXMILL_ASSIGN(architectures::Declaration own,
-                     architectures::Declaration::parse(text, o_.architecture_file));
-      catalogue.add(std::move(own));
-    }
-    auto choice =
-        catalogue.choose(config, source_.weights.tensors, /*exact_norms=*/false, /*to_run=*/true);
+    MLXMILL_ASSIGN(const convert::OpenedCatalogue opened,
+                   convert::open_catalogue(config, o_.architecture_file));
+    auto choice = opened.catalogue.choose(config, source_.weights.tensors, /*exact_norms=*/false,
+                                          /*to_run=*/true);
     if (!choice) return std::move(choice).error().at(o_.model);
     auto forward = choice->declaration.forward(config, choice->layout);
     if (!forward) {

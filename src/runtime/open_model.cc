@@ -6,6 +6,7 @@
 
 #include "base/checked_math.h"
 #include "base/process.h"
+#include "convert/open_catalogue.h"
 #include "convert/open_source.h"
 #include "io/file.h"
 #include "io/hash.h"
@@ -66,18 +67,11 @@ class Opener {
   Status read_headers() {
     MLXMILL_ASSIGN(source_, convert::open_source(o_.path, /*repack=*/false));
     const base::Value& config = source_.checkpoint.config;
-    MLXMILL_ASSIGN(architectures::Catalogue catalogue,
-                   architectures::Catalogue::for_config(config));
-    if (!o_.architecture_file.empty()) {
-      MLXMILL_ASSIGN(const std::string text,
-                     io::read_text(o_.architecture_file, kMaxDeclarationBytes));
-      MLXMILL_ASSIGN(architectures::Declaration own,
-                     architectures::Declaration::parse(text, o_.architecture_file));
-      catalogue.add(std::move(own));
-    }
+    MLXMILL_ASSIGN(const convert::OpenedCatalogue opened,
+                   convert::open_catalogue(config, o_.architecture_file, kMaxDeclarationBytes));
     // What a conversion would round for mlx-lm's sake stays exact where everything is float32.
     const bool exact = o_.dtype == DType::kF32;
-    auto choice = catalogue.choose(config, source_.weights.tensors, exact, /*to_run=*/true);
+    auto choice = opened.catalogue.choose(config, source_.weights.tensors, exact, /*to_run=*/true);
     if (!choice) return std::move(choice).error().at(o_.path.string());
     layout_ = std::move(choice->layout);
     auto forward = choice->declaration.forward(config, layout_);
