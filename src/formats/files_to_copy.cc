@@ -2,6 +2,7 @@
 #include <array>
 #include <system_error>
 
+#include "base/ascii.h"
 #include "formats/checkpoint.h"
 #include "formats/model_folder.h"
 
@@ -13,14 +14,6 @@ namespace fs = std::filesystem;
 // transformers keeps the templates beside the default one here; every other folder of a repository
 // holds another format's weights, pictures or caches.
 constexpr std::string_view kTemplates = "additional_chat_templates";
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
 
 template <std::size_t N>
 bool starts_with_any(std::string_view text, const std::array<std::string_view, N>& starts) {
@@ -82,7 +75,7 @@ Status add_templates(const ModelFolder& folder, std::vector<std::string>& names)
       // A link to a folder is not entered; a hidden folder, or one this deep, is no part of the
       // format.
       if (name.starts_with('.') || entry.depth() >= 4) entry.disable_recursion_pending();
-    } else if (is_copied(lower_case(name))) {
+    } else if (is_copied(base::lower_ascii(name))) {
       names.push_back(entry->path().lexically_relative(folder.path()).generic_string());
     }
   }
@@ -99,14 +92,14 @@ bool is_copied_file(std::string_view path) {
     if (folder != kTemplates && !folder.starts_with(std::string(kTemplates) + "/")) return false;
     path.remove_prefix(slash + 1);
   }
-  return is_copied(lower_case(path));
+  return is_copied(base::lower_ascii(path));
 }
 
 Result<std::vector<std::string>> files_to_copy(const fs::path& path) {
   MLXMILL_ASSIGN(const ModelFolder folder, ModelFolder::open(path));
   std::vector<std::string> names;
   for (const std::string& name : folder.names()) {
-    if (is_copied(lower_case(name))) names.push_back(name);
+    if (is_copied(base::lower_ascii(name))) names.push_back(name);
   }
   MLXMILL_TRY(add_templates(folder, names));
   for (const std::string& name : names) MLXMILL_TRY(folder.find(name));

@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 
+#include "base/ascii.h"
 #include "formats/unicode.h"
 #include "formats/yaml_check.h"
 
@@ -234,9 +235,7 @@ std::string yaml_string(std::string_view text) {
   // What YAML 1.1 would read as something else than a string.
   static constexpr std::array<std::string_view, 10> kWords = {"y",     "n",  "yes", "no",   "true",
                                                               "false", "on", "off", "null", "nan"};
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const std::string lower = base::lower_ascii(text);
   const bool letter = !lower.empty() && lower[0] >= 'a' && lower[0] <= 'z';
   const bool plain = letter && std::find(kWords.begin(), kWords.end(), lower) == kWords.end() &&
                      std::all_of(text.begin(), text.end(), [](char c) {

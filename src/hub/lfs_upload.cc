@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "base/value.h"
 #include "formats/json.h"
+#include "hub/answer.h"
 #include "hub/client.h"
 #include "hub/url.h"
 #include "io/file.h"
@@ -25,11 +26,6 @@ constexpr std::size_t kMostInBatch = 100;
 /// Signed URLs end: so many times new ones are asked for.
 constexpr int kMostRounds = 3;
 constexpr const char* kLfsType = "application/vnd.git-lfs+json";
-
-std::string text_of(const Value* value) {
-  const std::string* text = value ? value->as_string() : nullptr;
-  return text ? *text : std::string();
-}
 
 /// What the Hub wants done for one file.
 struct Upload {

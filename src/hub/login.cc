@@ -9,6 +9,7 @@
 
 #include "base/value.h"
 #include "formats/json.h"
+#include "hub/answer.h"
 #include "hub/client.h"
 #include "io/file.h"
 #include "mlxmill/upload.h"
@@ -54,11 +55,6 @@ std::string with_section(const std::string& text, const std::string& name, std::
     pos = end + 1;
   }
   return result + fmt::format("[{}]\nhf_token = {}\n\n", name, token);
-}
-
-std::string text_of(const base::Value* value) {
-  const std::string* text = value ? value->as_string() : nullptr;
-  return text ? *text : std::string();
 }
 
 /// A name that can stand between brackets.

@@ -8,6 +8,7 @@
 #include "base/quoted.h"
 #include "base/value.h"
 #include "formats/json.h"
+#include "hub/answer.h"
 #include "hub/model_name.h"
 #include "hub/url.h"
 #include "io/checksum.h"
@@ -31,11 +32,6 @@ Result<Value> parse(const Response& response) {
   Result<Value> value = formats::parse_json(response.body, {.refuse_duplicate_keys = false});
   if (!value) return senseless("is no JSON: " + value.error().what(), response);
   return value;
-}
-
-std::string text_of(const Value* value) {
-  const std::string* text = value ? value->as_string() : nullptr;
-  return text ? *text : std::string();
 }
 
 bool is_hex(std::string_view text, std::size_t digits) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/ascii.h"
 #include "base/quoted.h"
 #include "formats/checkpoint.h"
 #include "formats/shard_index.h"
@@ -16,14 +17,6 @@ namespace {
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kTorchIndex = "pytorch_model.bin.index.json";
 constexpr std::size_t kMostListed = 12;
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 /// "-00001-of-00003" at the end of a GGUF file's name without its ending; else nothing.
 std::string_view part_mark(std::string_view stem) {
@@ -47,7 +40,7 @@ GgufModels gguf_models(const RemoteModel& model) {
     if (!file.path.ends_with(".gguf")) continue;
     std::string_view stem(file.path);
     stem.remove_suffix(5);
-    const std::string name = lower(stem.substr(stem.rfind('/') + 1));
+    const std::string name = base::lower_ascii(stem.substr(stem.rfind('/') + 1));
     // The projector of a vision model is no language model.
     if (name.starts_with("mmproj")) continue;
     stem.remove_suffix(part_mark(stem).size());
@@ -59,8 +52,8 @@ GgufModels gguf_models(const RemoteModel& model) {
 /// Whether a GGUF model's path holds the quantization as a word of its own: "x-Q8_0", "x.Q8_0",
 /// "Q8_0/x".
 bool holds_word(std::string_view path, std::string_view word) {
-  const std::string text = lower(path);
-  const std::string wanted = lower(word);
+  const std::string text = base::lower_ascii(path);
+  const std::string wanted = base::lower_ascii(word);
   const auto is_edge = [&](std::size_t at) {
     return at >= text.size() || text[at] == '-' || text[at] == '.' || text[at] == '/';
   };

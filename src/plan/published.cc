@@ -6,11 +6,13 @@
 #include <atomic>
 #include <map>
 
+#include "base/ascii.h"
 #include "base/parallel.h"
 #include "base/quoted.h"
 #include "base/value.h"
 #include "formats/json.h"
 #include "formats/quantization_config.h"
+#include "hub/answer.h"
 #include "hub/client.h"
 #include "hub/model_name.h"
 #include "hub/remote_model.h"
@@ -27,21 +29,9 @@ constexpr int kTries = 2;
 constexpr int kConnections = 4;
 constexpr std::string_view kCommunity = "mlx-community";
 
-std::string text_of(const Value* value) {
-  const std::string* text = value ? value->as_string() : nullptr;
-  return text ? *text : std::string();
-}
-
 std::uint64_t count_of(const Value* value) {
   const std::int64_t* count = value ? value->as_int() : nullptr;
   return count && *count > 0 ? static_cast<std::uint64_t>(*count) : 0;
-}
-
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
 }
 
 /// "2026-01-31T12:00:00": what dates are compared by; "" for anything else.
@@ -82,10 +72,10 @@ Base base_of(const Value& item, const std::string& repo) {
   const base::Array* list = tags ? tags->as_array() : nullptr;
   Base found = Base::kNone;
   for (const Value& tag : list ? *list : base::Array()) {
-    const std::string text = lower(text_of(&tag));
+    const std::string text = base::lower_ascii(hub::text_of(&tag));
     if (!text.starts_with("base_model:")) continue;
     const std::string name = text.substr(text.find_last_of(':') + 1);
-    if (name == lower(repo)) return Base::kThis;
+    if (name == base::lower_ascii(repo)) return Base::kThis;
     found = Base::kOther;
   }
   return found;
@@ -123,14 +113,14 @@ class Finder {
   }
 
   void take(const Value& item) {
-    const std::string id = text_of(item.find("id"));
+    const std::string id = hub::text_of(item.find("id"));
     // A name becomes part of a URL and of what is printed.
     if (!hub::looks_like_model_name(id) || id.find_first_of("@:") != id.npos || id == source_.repo)
       return;
     const Base base = base_of(item, source_.repo);
     if (base == Base::kOther) return;
-    const std::string name = lower(id.substr(id.find('/') + 1));
-    const std::string own = lower(source_.repo.substr(source_.repo.find('/') + 1));
+    const std::string name = base::lower_ascii(id.substr(id.find('/') + 1));
+    const std::string own = base::lower_ascii(source_.repo.substr(source_.repo.find('/') + 1));
     if (base == Base::kNone && name != own && !name.starts_with(own + "-")) return;
     found_[id] = count_of(item.find("downloads"));
   }
@@ -172,13 +162,13 @@ class Finder {
     MLXMILL_ASSIGN(const Value info,
                    get_json(client, fmt::format("{}/api/models/{}?blobs=true", settings_.endpoint,
                                                 hub::percent_encoded(model.name, true))));
-    model.commit = text_of(info.find("sha"));
+    model.commit = hub::text_of(info.find("sha"));
     if (!hub::is_commit(model.commit)) return Error(Code::kInvalidInput, "names no commit");
-    model.last_modified = text_of(info.find("lastModified"));
+    model.last_modified = hub::text_of(info.find("lastModified"));
     if (moment(model.last_modified).empty()) model.last_modified.clear();
     const Value* files = info.find("siblings");
     for (const Value& file : files && files->as_array() ? *files->as_array() : base::Array()) {
-      const std::string path = text_of(file.find("rfilename"));
+      const std::string path = hub::text_of(file.find("rfilename"));
       if (path.ends_with(".safetensors") && path.find('/') == path.npos)
         model.weight_bytes += std::min<std::uint64_t>(count_of(file.find("size")), kMostFileBytes);
     }
@@ -213,7 +203,7 @@ class Finder {
   void relate(const Value& info, PublishedModel& model) const {
     if (const Value* card = info.find("cardData")) {
       for (const char* key : {"base_model_revision", "base_revision"}) {
-        const std::string text = text_of(card->find(key));
+        const std::string text = hub::text_of(card->find(key));
         if (hub::is_commit(text)) model.base_revision = text;
       }
     }
