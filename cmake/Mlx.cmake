@@ -3,8 +3,10 @@
 option(MLXMILL_WITH_RUNTIME "Build what runs models, over libmlx; OFF builds the converter alone" ON)
 set(mlxmill_runtime_libraries "")
 set(mlxmill_runtime_excluded "/runtime/absent/")
+set(mlxmill_runtime_headers mlx)
 if(NOT MLXMILL_WITH_RUNTIME)
   set(mlxmill_runtime_excluded "/runtime/[^/]*$" "/runtime/(blocks|primitives)/")
+  set(mlxmill_runtime_headers rooms)
   return()
 endif()
 

@@ -1,9 +1,10 @@
-# room(NAME [DEPENDS room...] [LINK target...] [EXCLUDE regex...])
+# room(NAME [DEPENDS room...] [LINK target...] [EXCLUDE regex...] [PCH kind])
 #
 # Makes the static library mlxmill_NAME of every source below src/NAME. DEPENDS names the rooms whose headers
-# it may include; tools/check_layers.py holds the includes against the same table. EXCLUDE leaves out files.
+# it may include; tools/check_layers.py holds the includes against the same table. EXCLUDE leaves out files. PCH names the
+# kind of precompiled headers, `rooms` unless given (cmake/PrecompiledHeaders.cmake).
 function(room name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "" "PCH" "DEPENDS;LINK;EXCLUDE" ${ARGN})
   set(target mlxmill_${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.cc)
   foreach(regex IN LISTS ARG_EXCLUDE)
@@ -21,6 +22,10 @@ function(room name)
   endforeach()
   target_link_libraries(${target} PRIVATE fmt::fmt Threads::Threads ${ARG_LINK})
   mlxmill_warnings(${target})
+  if(NOT ARG_PCH)
+    set(ARG_PCH rooms)
+  endif()
+  precompile_headers(${target} ${ARG_PCH})
 endfunction()
 
 # Warnings and sanitizers of every target of this project.

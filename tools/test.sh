@@ -11,6 +11,7 @@ usage: tools/test.sh [--dry-run] [STAGE...]
   lint    layers, formatting, scripts
   fast    release build; unit, kernel, cli and hostile-input tests
   asan    AddressSanitizer and UndefinedBehaviorSanitizer: the same tests, and each fuzz target for some seconds
+  tsan    ThreadSanitizer: the thread pool, files by position and the kernels with several threads
   clang   release build of the converter with clang; the parity stage compares what it writes
   arm64   cross build for 64-bit ARM; the parity stage runs it under QEMU
   parity  everything else: live mlx-lm, determinism across builds, the installed package, memory, the README's commands
@@ -24,14 +25,14 @@ for argument in "$@"; do
   case "$argument" in
     --help|-h) usage; exit 0 ;;
     --dry-run) dry_run=yes ;;
-    lint|fast|asan|clang|arm64|parity|tidy) stages+=("$argument") ;;
+    lint|fast|asan|tsan|clang|arm64|parity|tidy) stages+=("$argument") ;;
     *) usage >&2; exit 2 ;;
   esac
 done
 everything=no
 if [ "${#stages[@]}" = 0 ]; then
   everything=yes
-  stages=(lint fast asan clang arm64 parity)
+  stages=(lint fast asan tsan clang arm64 parity)
 fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)
@@ -41,11 +42,15 @@ if [ "${CI:-}" = true ]; then werror=ON; fi
 # Tests that compare with other programs or builds, or take minutes, run once, at the end.
 late='^(parity|install|slow)$'
 
-build() {  # build PRESET [CMAKE ARGUMENT...]
+configure() {  # configure PRESET [CMAKE ARGUMENT...]
   local preset=$1
   shift
   cmake --preset "$preset" -G Ninja "$@" >"build/$preset.log" 2>&1 || { cat "build/$preset.log" >&2; return 1; }
-  cmake --build "build/$preset"
+}
+
+build() {  # build PRESET [CMAKE ARGUMENT...]
+  configure "$@"
+  cmake --build "build/$1"
 }
 
 run_ctest() {  # run_ctest TREE [CTEST ARGUMENT...]
@@ -70,6 +75,19 @@ stage_asan() {
   # halt_on_error is the default; leaks count, too.
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=0 \
     UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan -LE "$late"
+}
+
+# The rooms whose threads share memory. The rest of the tree is not built, so ctest would miss its programs.
+stage_tsan() {
+  local room fixed_addresses=()
+  # Older sanitizers fail to start where the kernel spreads addresses far.
+  if setarch -R true 2>/dev/null; then fixed_addresses=(setarch -R); fi
+  configure tsan -DMLXMILL_WERROR="$werror"
+  cmake --build build/tsan --target base_test io_test kernels_test
+  for room in base io kernels; do
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+      ${fixed_addresses[@]+"${fixed_addresses[@]}"} "build/tsan/tests/${room}_test" --gtest_brief=1
+  done
 }
 
 # The asan stage has built all of it with clang; this is the converter alone, whose bytes the parity stage compares.
