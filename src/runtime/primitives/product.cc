@@ -6,7 +6,6 @@
 #include "base/thread_pool.h"
 #include "kernels/matmul.h"
 #include "runtime/primitives/cpu_primitive.h"
-#include "runtime/primitives/decoder.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -78,7 +77,7 @@ class Products final : public CpuPrimitive {
   const char* name() const override { return "MlxmillProducts"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array x = row_major(inputs[0], stream());
+    const mx::array x = row_major(inputs[0]);
     const auto cols = static_cast<std::size_t>(x.shape(-1));
     std::vector<kernels::Product> products;
     std::size_t at = 1;
@@ -219,8 +218,8 @@ std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
     outputs.push_back(with_last(x.shape(), layer->outputs()));
   }
   const auto products = std::make_shared<Products>(stream, shapes);
-  std::vector<mx::array> results = mx::array::make_arrays(
-      std::move(outputs), std::vector<mx::Dtype>(layers.size(), x.dtype()), products, inputs);
+  std::vector<mx::array> results =
+      results_of(products, std::move(inputs), std::move(outputs), x.dtype());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (layers[i]->bias && !shapes[i].has_bias) results[i] = mx::add(results[i], *layers[i]->bias);
   }
@@ -243,8 +242,8 @@ mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array
   mx::Shape output = both[0].shape();
   output.push_back(1);
   output.push_back(layer.outputs());
-  return mx::array(std::move(output), x.dtype(), std::make_shared<GatheredProduct>(stream, form),
-                   inputs);
+  return results_of(std::make_shared<GatheredProduct>(stream, form), std::move(inputs),
+                    {std::move(output)}, x.dtype())[0];
 }
 
 }  // namespace mlxmill::runtime
