@@ -86,7 +86,8 @@ mx::array Network::run(std::span<const std::int32_t> ids, int offset, States& st
   if (!all) x = section(x, 1, x.shape(1) - 1, x.shape(1));
   mx::array logits = times(apply(head_, norm_(x)), forward_.head.scale);
   if (forward_.head.softcap != 0) logits = softcap(logits, forward_.head.softcap);
-  return mx::astype(reshaped(logits, {logits.shape(1), logits.shape(2)}), mx::float32);
+  logits = reshaped(logits, {logits.shape(1), logits.shape(2)});
+  return computes_on_cpu(logits) ? widened_on_cpu(logits) : mx::astype(logits, mx::float32);
 }
 
 States Network::new_states(const StateOptions& options) const {

@@ -20,8 +20,9 @@ bool is_row_major(const mx::Shape& shape, const mx::Strides& strides) {
 }
 
 std::size_t elements(const mx::Shape& shape) {
-  return std::accumulate(shape.begin(), shape.end(), std::size_t{1},
-                         [](std::size_t n, int extent) { return n * static_cast<std::size_t>(extent); });
+  return std::accumulate(shape.begin(), shape.end(), std::size_t{1}, [](std::size_t n, int extent) {
+    return n * static_cast<std::size_t>(extent);
+  });
 }
 
 /// Another look at x, from `offset` elements behind its first.
@@ -111,6 +112,10 @@ mx::array settled(mx::array x) {
   return x;
 }
 
+void settle(std::vector<mx::array> arrays) {
+  if (on_cpu()) mx::eval(std::move(arrays));
+}
+
 mx::array reshaped(const mx::array& x, mx::Shape shape) {
   if (!at_hand(x) || !is_row_major(x.shape(), x.strides())) {
     return mx::reshape(x, std::move(shape));
@@ -132,7 +137,8 @@ mx::array swapped(const mx::array& x, int a, int b) {
 
 mx::array section(const mx::array& x, int axis, int begin, int end) {
   mx::Shape shape = x.shape();
-  const std::size_t which = static_cast<std::size_t>(axis < 0 ? axis + static_cast<int>(x.ndim()) : axis);
+  const std::size_t which =
+      static_cast<std::size_t>(axis < 0 ? axis + static_cast<int>(x.ndim()) : axis);
   if (begin == 0 && end == shape[which]) return x;
   if (!at_hand(x)) {
     mx::Shape start(shape.size(), 0);

@@ -6,6 +6,7 @@
 #include <mlx/mlx.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace mlxmill::runtime {
 
@@ -16,6 +17,7 @@ bool at_hand(const mx::array& x);
 
 /// x, on the CPU evaluated now; elsewhere it stays as it is.
 mx::array settled(mx::array x);
+void settle(std::vector<mx::array> arrays);
 
 /// As mx::reshape, mx::swapaxes, and mx::slice of one axis; views of what is at hand.
 mx::array reshaped(const mx::array& x, mx::Shape shape);

@@ -73,8 +73,8 @@ mx::array Mlp::operator()(const mx::array& x) const {
     const int half = both.shape(-1) / 2;
     const mx::array first = section(both, -1, 0, half);
     const mx::array second = section(both, -1, half, 2 * half);
-    return apply(down_,
-                 gated(activation_, up_first_ ? second : first, up_first_ ? first : second, limit_));
+    return apply(
+        down_, gated(activation_, up_first_ ? second : first, up_first_ ? first : second, limit_));
   }
   if (!gate_) {
     const mx::array up = apply(*up_, x);

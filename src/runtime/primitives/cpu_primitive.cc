@@ -17,9 +17,8 @@ mx::array CpuPrimitive::row_major(const mx::array& x) {
     return copy;
   }
   auto& encoder = mx::cpu::get_command_encoder(stream());
-  encoder.dispatch([x = mx::array::unsafe_weak_copy(x), to = copy.data<void>()] {
-    copy_row_major(x, to);
-  });
+  encoder.dispatch(
+      [x = mx::array::unsafe_weak_copy(x), to = copy.data<void>()] { copy_row_major(x, to); });
   encoder.add_temporary(copy);
   return copy;
 }
@@ -33,7 +32,8 @@ std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive
   }
   std::vector<mx::array> results;
   results.reserve(shapes.size());
-  for (mx::Shape& shape : shapes) results.emplace_back(std::move(shape), type, nullptr, std::vector<mx::array>{});
+  for (mx::Shape& shape : shapes)
+    results.emplace_back(std::move(shape), type, nullptr, std::vector<mx::array>{});
   primitive->at_once_ = true;
   primitive->eval_cpu(inputs, results);
   for (const mx::array& result : results) result.set_status(mx::array::Status::available);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/thread_pool.h"
+#include "kernels/kernels.h"
 #include "runtime/primitives/cpu_primitive.h"
 #include "runtime/views.h"
 
@@ -36,6 +37,19 @@ class RmsNormOnCpu final : public CpuPrimitive {
 
  private:
   float epsilon_;
+};
+
+class WidenOnCpu final : public CpuPrimitive {
+ public:
+  using CpuPrimitive::CpuPrimitive;
+  const char* name() const override { return "MlxmillWiden"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const mx::array x = row_major(inputs[0]);
+    allocate(outputs[0]);
+    dispatch([type = dtype_of(x.dtype()), x = x.data<void>(), y = outputs[0].data<void>(),
+              n = x.size()] { kernels::convert_floats(x, type, y, DType::kF32, n); });
+  }
 };
 
 class AddOnCpu final : public CpuPrimitive {
@@ -206,6 +220,10 @@ mx::array rms_norm_on_cpu(const mx::array& x, const std::optional<mx::array>& we
   if (weight) inputs.push_back(*weight);
   return result_of(std::make_shared<RmsNormOnCpu>(cpu_stream(), epsilon), std::move(inputs),
                    x.shape());
+}
+
+mx::array widened_on_cpu(const mx::array& x) {
+  return results_of(std::make_shared<WidenOnCpu>(cpu_stream()), {x}, {x.shape()}, mx::float32)[0];
 }
 
 mx::array add_on_cpu(const mx::array& a, const mx::array& b) {

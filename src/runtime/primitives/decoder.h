@@ -21,6 +21,9 @@ bool computes_on_cpu(const mx::array& x);
 mx::array rms_norm_on_cpu(const mx::array& x, const std::optional<mx::array>& weight,
                           float epsilon);
 
+/// x as float32.
+mx::array widened_on_cpu(const mx::array& x);
+
 /// a + b of one shape and type, which computes_on_cpu.
 mx::array add_on_cpu(const mx::array& a, const mx::array& b);
 
