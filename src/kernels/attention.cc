@@ -279,7 +279,7 @@ void attend(const Attention& a, base::ThreadPool& pool) {
     HWY_DYNAMIC_DISPATCH(attend_here)(a, part);
   };
   // Few keys are done before another thread has come.
-  constexpr std::size_t kWorthSharing = 65536;
+  constexpr std::size_t kWorthSharing = 16384;
   if (rows * a.n * a.size < kWorthSharing) {
     for (std::size_t i = 0; i < per_head * a.kv_heads; ++i) run(i, 0);
   } else {
