@@ -68,14 +68,14 @@ def make_models(arguments):
 
 
 def measure_mlxmill(arguments, model):
-    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1]))
+    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1, arguments.depth]))
     return {"prefill": result["prefill"][0], "decode": result["decode"][0], "bytes": result["weight_bytes"],
             "bandwidth": result["bandwidth"]}
 
 
 def measure_llama(arguments, model):
     rows = json.loads(run([arguments.llama_bench, "-m", model, "-t", os.cpu_count(), "-p", arguments.prompt,
-                           "-n", arguments.tokens, "-r", 1, "-o", "json"]))
+                           "-n", arguments.tokens, "-d", arguments.depth, "-r", 1, "-o", "json"]))
     speed = {"prefill" if row["n_prompt"] else "decode": row["avg_ts"] for row in rows}
     return {**speed, "bytes": rows[0]["model_size"]}
 
@@ -156,6 +156,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     parser.add_argument("--tokens", type=int, default=64, help="tokens made one at a time")
+    parser.add_argument("--depth", type=int, default=0, help="tokens that the cache holds before")
     parser.add_argument("--mlx-lm-tokens", type=int, default=2, help="as many from mlx-lm; 0 leaves it and the check out")
     arguments = parser.parse_args()
     if bool(arguments.llama_bench) != bool(arguments.llama_quantize):
