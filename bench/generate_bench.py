@@ -124,13 +124,15 @@ def problems_of(ours, theirs):
     return problems
 
 
-def table(results, bandwidth):
+def table(results, bandwidths):
+    """`bandwidths`: what memory gave in each round, in bytes a second."""
     lines = ["| | MB | prefill tokens/s | decode tokens/s | decode GB/s | of bandwidth |", "| --- " + "| ---: " * 5 + "|"]
     for name, rounds in results.items():
         prefill, decode = (statistics.median(r[what] for r in rounds) for what in ("prefill", "decode"))
-        rate = decode * rounds[0].get("bytes", 0)
-        lines.append(f"| {name} | {rounds[0].get('bytes', 0) / 1e6:.0f} | {prefill:.4g} | {decode:.4g} | {rate / 1e9:.1f} | "
-                     f"{100 * rate / bandwidth:.0f} % |")
+        size = rounds[0].get("bytes", 0)
+        share = statistics.median(r["decode"] * size / most for r, most in zip(rounds, bandwidths))
+        lines.append(f"| {name} | {size / 1e6:.0f} | {prefill:.4g} | {decode:.4g} | {decode * size / 1e9:.1f} | "
+                     f"{100 * share:.0f} % |")
     return "\n".join(lines)
 
 
@@ -170,16 +172,17 @@ def main():
             label = f"mlxmill {name}-bit" if ours else f"llama.cpp {name}"
             results.setdefault(label, []).append(one)
             print(f"  {turn + 1}: {label}: prefill {one['prefill']:.4g}, decode {one['decode']:.4g}", file=sys.stderr, flush=True)
-    bandwidth = max(one["bandwidth"] for rounds in results.values() for one in rounds if "bandwidth" in one)
+    probed = [[one["bandwidth"] for one in rounds] for rounds in results.values() if "bandwidth" in rounds[0]]
+    bandwidths = [max(of_round) for of_round in zip(*probed)]
     problems = []
     if arguments.mlx_lm_tokens:
         theirs = measure_mlx_lm(models[4], arguments.mlx_lm_tokens)
         problems = problems_of(json.loads(run([arguments.speed, models[4], "logits"])), theirs)
         theirs["bytes"] = results["mlxmill 4-bit"][0]["bytes"]
         results["mlx-lm 4-bit"] = [theirs]
-    print(f"{os.cpu_count()} threads; memory gives {bandwidth / 1e9:.1f} GB/s; medians of {arguments.rounds} rounds; "
+    print(f"{os.cpu_count()} threads; memory gives {min(bandwidths) / 1e9:.1f} to {max(bandwidths) / 1e9:.1f} GB/s; medians of {arguments.rounds} rounds; "
           f"load {os.getloadavg()[0]:.1f}\n")
-    print(table(results, bandwidth))
+    print(table(results, bandwidths))
     print()
     for line in ratios(results):
         print(line)
