@@ -108,7 +108,7 @@ Error non_finite_error(const PipelineResult& result) {
 Status write_small_files(const Conversion& c, const PipelineResult& result,
                          const fs::path& folder) {
   MLXMILL_TRY(io::write_text(folder / "config.json", c.config_text));
-  MLXMILL_TRY(io::write_text(folder / "model.safetensors.index.json", c.index_text));
+  MLXMILL_TRY(io::write_text(folder / "model.safetensors.index.json", convert::index_text(c)));
   MLXMILL_TRY(io::write_text(folder / "README.md", c.card));
   std::vector<std::string> names = {"config.json", "model.safetensors.index.json", "README.md"};
   for (const std::string& name : c.copies) {
@@ -128,10 +128,13 @@ Status write_small_files(const Conversion& c, const PipelineResult& result,
   }
   for (const convert::OutputFile& file : c.files)
     manifest.shards[file.name] = {file.bytes, io::digest(file.prefix)};
+  std::vector<std::pair<std::string_view, convert::Manifest::TensorEntry>> tensors;
+  tensors.reserve(c.outputs.size());
   for (std::size_t i = 0; i < c.outputs.size(); ++i) {
-    manifest.tensors[c.outputs[i].name] = {c.outputs[i].chunk_bytes, result.tensor_digests[i]};
+    tensors.push_back({c.outputs[i].name, {c.outputs[i].chunk_bytes, result.tensor_digests[i]}});
   }
-  MLXMILL_TRY(io::write_text(folder / convert::kManifestName, convert::write_manifest(manifest)));
+  MLXMILL_TRY(io::write_text(folder / convert::kManifestName,
+                             convert::write_manifest(manifest, std::move(tensors))));
   return io::sync_folder(folder);
 }
 
@@ -218,7 +221,7 @@ Result<ConvertReport> run_conversion(const ConvertOptions& options, const Callba
   report.threads = result->threads;
   report.simd_target = active_simd_target();
   report.peak_memory = base::peak_memory();
-  report.plan = std::move(conversion.plan);
+  report.plan = convert::take_plan(std::move(conversion));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
