@@ -151,7 +151,7 @@ Status check_unchanged(const Conversion& conversion) {
   return {};
 }
 
-Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder& work,
+Result<PipelineResult> make_folder(Conversion& conversion, io::WorkFolder& work,
                                    convert::Journal& journal, const Callbacks& callbacks,
                                    hub::StreamedModel* streamed) {
   MLXMILL_ASSIGN(PipelineResult result,
@@ -164,6 +164,8 @@ Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder&
     return non_finite_error(result);
   }
   MLXMILL_TRY(check_unchanged(conversion));
+  // Done with; the manifest takes as much again.
+  std::vector<convert::Job>().swap(conversion.jobs);
   MLXMILL_TRY(write_small_files(conversion, result, work.model()));
   return result;
 }
