@@ -10,6 +10,7 @@
 
 #include "base/checked_math.h"
 #include "base/parallel.h"
+#include "base/process.h"
 #include "convert/candidate.h"
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
@@ -46,10 +47,14 @@ class Planner {
   Result<Conversion> run() {
     MLXMILL_TRY(check_options());
     MLXMILL_TRY(open_source());
+    // Each step uses up the lists of the one before: what they held must not add up.
+    base::return_free_memory();
     MLXMILL_TRY(lay_out());
+    base::return_free_memory();
     MLXMILL_TRY(decide());
     write_config();
     MLXMILL_TRY(make_jobs());
+    base::return_free_memory();
     MLXMILL_TRY(assign_files());
     number_units();
     write_small_files();

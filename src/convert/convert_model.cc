@@ -166,6 +166,7 @@ Result<PipelineResult> make_folder(Conversion& conversion, io::WorkFolder& work,
   MLXMILL_TRY(check_unchanged(conversion));
   // Done with; the manifest takes as much again.
   std::vector<convert::Job>().swap(conversion.jobs);
+  base::return_free_memory();
   MLXMILL_TRY(write_small_files(conversion, result, work.model()));
   return result;
 }
