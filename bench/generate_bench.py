@@ -68,14 +68,14 @@ def make_models(arguments):
 
 
 def measure_mlxmill(arguments, model):
-    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1]))
+    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1, arguments.depth]))
     return {"prefill": result["prefill"][0], "decode": result["decode"][0], "bytes": result["weight_bytes"],
             "bandwidth": result["bandwidth"]}
 
 
 def measure_llama(arguments, model):
     rows = json.loads(run([arguments.llama_bench, "-m", model, "-t", os.cpu_count(), "-p", arguments.prompt,
-                           "-n", arguments.tokens, "-r", 1, "-o", "json"]))
+                           "-n", arguments.tokens, "-d", arguments.depth, "-r", 1, "-o", "json"]))
     speed = {"prefill" if row["n_prompt"] else "decode": row["avg_ts"] for row in rows}
     return {**speed, "bytes": rows[0]["model_size"]}
 
@@ -124,13 +124,15 @@ def problems_of(ours, theirs):
     return problems
 
 
-def table(results, bandwidth):
+def table(results, bandwidths):
+    """`bandwidths`: what memory gave in each round, in bytes a second."""
     lines = ["| | MB | prefill tokens/s | decode tokens/s | decode GB/s | of bandwidth |", "| --- " + "| ---: " * 5 + "|"]
     for name, rounds in results.items():
         prefill, decode = (statistics.median(r[what] for r in rounds) for what in ("prefill", "decode"))
-        rate = decode * rounds[0].get("bytes", 0)
-        lines.append(f"| {name} | {rounds[0].get('bytes', 0) / 1e6:.0f} | {prefill:.4g} | {decode:.4g} | {rate / 1e9:.1f} | "
-                     f"{100 * rate / bandwidth:.0f} % |")
+        size = rounds[0].get("bytes", 0)
+        share = statistics.median(r["decode"] * size / most for r, most in zip(rounds, bandwidths))
+        lines.append(f"| {name} | {size / 1e6:.0f} | {prefill:.4g} | {decode:.4g} | {decode * size / 1e9:.1f} | "
+                     f"{100 * share:.0f} % |")
     return "\n".join(lines)
 
 
@@ -156,6 +158,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     parser.add_argument("--tokens", type=int, default=64, help="tokens made one at a time")
+    parser.add_argument("--depth", type=int, default=0, help="tokens that the cache holds before")
     parser.add_argument("--mlx-lm-tokens", type=int, default=2, help="as many from mlx-lm; 0 leaves it and the check out")
     arguments = parser.parse_args()
     if bool(arguments.llama_bench) != bool(arguments.llama_quantize):
@@ -169,16 +172,17 @@ def main():
             label = f"mlxmill {name}-bit" if ours else f"llama.cpp {name}"
             results.setdefault(label, []).append(one)
             print(f"  {turn + 1}: {label}: prefill {one['prefill']:.4g}, decode {one['decode']:.4g}", file=sys.stderr, flush=True)
-    bandwidth = max(one["bandwidth"] for rounds in results.values() for one in rounds if "bandwidth" in one)
+    probed = [[one["bandwidth"] for one in rounds] for rounds in results.values() if "bandwidth" in rounds[0]]
+    bandwidths = [max(of_round) for of_round in zip(*probed)]
     problems = []
     if arguments.mlx_lm_tokens:
         theirs = measure_mlx_lm(models[4], arguments.mlx_lm_tokens)
         problems = problems_of(json.loads(run([arguments.speed, models[4], "logits"])), theirs)
         theirs["bytes"] = results["mlxmill 4-bit"][0]["bytes"]
         results["mlx-lm 4-bit"] = [theirs]
-    print(f"{os.cpu_count()} threads; memory gives {bandwidth / 1e9:.1f} GB/s; medians of {arguments.rounds} rounds; "
+    print(f"{os.cpu_count()} threads; memory gives {min(bandwidths) / 1e9:.1f} to {max(bandwidths) / 1e9:.1f} GB/s; medians of {arguments.rounds} rounds; "
           f"load {os.getloadavg()[0]:.1f}\n")
-    print(table(results, bandwidth))
+    print(table(results, bandwidths))
     print()
     for line in ratios(results):
         print(line)

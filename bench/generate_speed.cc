@@ -1,7 +1,7 @@
-// Tokens per second of a model: a prompt in one go, then tokens one at a time, greedy. Prints JSON
-// for bench/generate_bench.py. With `logits`: those after a prompt of 4 tokens instead, as the
-// model computes and in float32.
-//   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS]
+// Tokens per second of a model: a prompt in one go, then tokens one at a time, greedy, from a cache
+// that holds DEPTH tokens (0). Prints JSON for bench/generate_bench.py. With `logits`: those after
+// a prompt of 4 tokens instead, as the model computes and in float32.
+//   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS] [DEPTH]
 //   generate_speed MODEL logits
 #include <algorithm>
 #include <chrono>
@@ -48,15 +48,19 @@ struct Speeds {
 };
 
 mlxmill::Status measure(const Model& model, std::size_t prompt, int tokens, int repeats,
-                        Speeds& speeds) {
+                        std::size_t depth, Speeds& speeds) {
   const std::vector<std::int32_t> ids = prompt_of(prompt, model.facts().vocabulary);
   for (int repeat = 0; repeat <= repeats; ++repeat) {
     ModelCache cache = model.new_cache();
     double start = now();
     MLXMILL_ASSIGN(Logits logits, model.run(ids, cache));
     const double prefill = static_cast<double>(prompt) / (now() - start);
-    // As llama-bench does: from an empty cache.
+    // As llama-bench does: from a cache of its own.
     ModelCache fresh = model.new_cache();
+    if (depth > 0) {
+      MLXMILL_ASSIGN(const Logits before,
+                     model.run(prompt_of(depth, model.facts().vocabulary), fresh));
+    }
     std::int32_t next = likeliest(logits);
     start = now();
     for (int i = 0; i < tokens; ++i) {
@@ -106,11 +110,13 @@ int print_logits(mlxmill::ModelOptions options) {
   return 0;
 }
 
-int print_speed(const mlxmill::ModelOptions& options, int prompt, int tokens, int repeats) {
+int print_speed(mlxmill::ModelOptions options, int prompt, int tokens, int repeats, int depth) {
+  options.context = std::max<std::int64_t>({4096, prompt, std::int64_t{depth} + tokens});
   const Result<Model> model = Model::open(options);
   if (!model) return fail(model.error());
   Speeds speeds;
-  const auto status = measure(*model, static_cast<std::size_t>(prompt), tokens, repeats, speeds);
+  const auto status = measure(*model, static_cast<std::size_t>(prompt), tokens, repeats,
+                              static_cast<std::size_t>(depth), speeds);
   if (!status) return fail(status.error());
   const std::uint64_t bytes = model->facts().weight_bytes;
   mlxmill::base::ThreadPool pool(mlxmill::base::available_cores());
@@ -131,5 +137,5 @@ int main(int argc, char** argv) {
   options.path = argv[1];
   if (argc > 2 && std::string(argv[2]) == "logits") return print_logits(options);
   const auto number = [&](int i, int other) { return argc > i ? std::atoi(argv[i]) : other; };
-  return print_speed(options, number(2, 512), number(3, 64), number(4, 3));
+  return print_speed(options, number(2, 512), number(3, 64), number(4, 3), number(5, 0));
 }

@@ -179,8 +179,7 @@ Json tensors_json(const Plan& plan) {
                        {"file", tensor.file},
                        {"begin", tensor.begin},
                        {"end", tensor.end},
-                       {"module", module == nullptr ? Json(nullptr) : Json(module->path)},
-                       {"sources", tensor.sources}});
+                       {"module", module == nullptr ? Json(nullptr) : Json(module->path)}});
   }
   return tensors;
 }

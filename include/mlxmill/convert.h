@@ -84,8 +84,6 @@ struct PlannedTensor {
   std::string file;         ///< Shard it goes to.
   std::uint64_t begin = 0;  ///< Bytes from the start of the file.
   std::uint64_t end = 0;
-  std::vector<std::string>
-      sources;  ///< Source tensors it is made of (at most the first 4), then "+ N more".
 };
 
 struct DroppedTensor {

@@ -7,7 +7,10 @@
 #include "base/process.h"
 
 #if defined(__APPLE__)
+#include <malloc/malloc.h>
 #include <sys/sysctl.h>
+#elif defined(__GLIBC__)
+#include <malloc.h>
 #endif
 
 namespace mlxmill::base {
@@ -17,6 +20,14 @@ MachineMemory mac_memory(std::uint64_t total_bytes) {
   if (total_bytes <= kLargest)
     return {total_bytes, total_bytes / 3 * 2, "two thirds, macOS's limit for the GPU up to 36 GiB"};
   return {total_bytes, total_bytes / 4 * 3, "three quarters, macOS's limit for the GPU"};
+}
+
+void return_free_memory() {
+#if defined(__APPLE__)
+  malloc_zone_pressure_relief(nullptr, 0);
+#elif defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 #if defined(__APPLE__)

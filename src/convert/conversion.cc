@@ -10,6 +10,7 @@
 
 #include "base/checked_math.h"
 #include "base/parallel.h"
+#include "base/process.h"
 #include "convert/candidate.h"
 #include "convert/fingerprint.h"
 #include "convert/job_builder.h"
@@ -46,10 +47,14 @@ class Planner {
   Result<Conversion> run() {
     MLXMILL_TRY(check_options());
     MLXMILL_TRY(open_source());
+    // Each step uses up the lists of the one before: what they held must not add up.
+    base::return_free_memory();
     MLXMILL_TRY(lay_out());
+    base::return_free_memory();
     MLXMILL_TRY(decide());
     write_config();
     MLXMILL_TRY(make_jobs());
+    base::return_free_memory();
     MLXMILL_TRY(assign_files());
     number_units();
     write_small_files();
@@ -240,6 +245,17 @@ Status Planner::make_jobs() {
   return {};
 }
 
+Status check_names(const std::vector<OutputTensor>& outputs) {
+  std::vector<std::string_view> names;
+  names.reserve(outputs.size());
+  for (const OutputTensor& output : outputs) names.push_back(output.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return {};
+  return Error(Code::kInvalidInput, "two modules of the declaration write this tensor")
+      .at(std::string(*twice));
+}
+
 /// Cuts the outputs, in module order, into shards of at most max_shard_bytes and lays each one out.
 Status Planner::assign_files() {
   std::vector<std::vector<std::size_t>> shards;
@@ -254,27 +270,27 @@ Status Planner::assign_files() {
     shards.back().push_back(i);
     used += bytes;
   }
-  std::map<std::string, std::size_t> by_name;
-  for (std::size_t i = 0; i < c_.outputs.size(); ++i) {
-    if (!by_name.emplace(c_.outputs[i].name, i).second) {
-      return Error(Code::kInvalidInput, "two modules of the declaration write this tensor")
-          .at(c_.outputs[i].name);
-    }
-  }
+  MLXMILL_TRY(check_names(c_.outputs));
   for (std::size_t s = 0; s < shards.size(); ++s) {
     OutputFile file;
     file.name = shards.size() == 1
                     ? "model.safetensors"
                     : fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards.size());
     std::vector<formats::TensorToWrite> tensors;
-    for (std::size_t i : shards[s])
-      tensors.push_back({c_.outputs[i].name, c_.outputs[i].dtype, c_.outputs[i].shape});
+    tensors.reserve(shards[s].size());
+    // Names and shapes are lent: in a large plan a copy of them all would be most of its memory.
+    for (std::size_t i : shards[s]) {
+      OutputTensor& output = c_.outputs[i];
+      tensors.push_back({std::move(output.name), output.dtype, std::move(output.shape)});
+    }
     MLXMILL_ASSIGN(formats::SafetensorsLayout layout,
                    formats::lay_out_safetensors(std::move(tensors), {{"format", "mlx"}}));
-    for (const formats::StoredTensor& stored : layout.tensors) {
-      OutputTensor& output = c_.outputs[by_name.at(stored.name)];
+    for (std::size_t i = 0; i < layout.tensors.size(); ++i) {
+      OutputTensor& output = c_.outputs[shards[s][layout.order[i]]];
+      output.name = std::move(layout.tensors[i].name);
+      output.shape = std::move(layout.tensors[i].shape);
       output.file = s;
-      output.begin = stored.begin;
+      output.begin = layout.tensors[i].begin;
     }
     file.prefix = std::move(layout.prefix);
     file.bytes = layout.file_bytes;
@@ -333,14 +349,7 @@ void Planner::write_config() {
 }
 
 void Planner::write_small_files() {
-  std::vector<std::pair<std::string, std::string>> weight_map;
-  weight_map.reserve(c_.outputs.size());
-  std::uint64_t total_size = 0;
-  for (const OutputTensor& tensor : c_.outputs) {
-    total_size += tensor.bytes;
-    weight_map.emplace_back(tensor.name, c_.files[tensor.file].name);
-  }
-  c_.index_text = index_text(total_size, leaf_parameters(c_.plan.modules), std::move(weight_map));
+  c_.leaf_parameters = leaf_parameters(c_.plan.modules);
   for (const std::string& name : c_.copies) {
     std::error_code ignored;
     const auto bytes = std::filesystem::file_size(c_.options.source / name, ignored);
@@ -357,19 +366,9 @@ void Planner::write_small_files() {
 
 Status Planner::finish_plan() {
   Plan& plan = c_.plan;
-  plan.tensors.reserve(c_.outputs.size());
-  for (const OutputTensor& tensor : c_.outputs) {
-    plan.tensors.push_back({.name = tensor.name,
-                            .dtype = tensor.dtype,
-                            .shape = tensor.shape,
-                            .file = c_.files[tensor.file].name,
-                            .begin = tensor.begin,
-                            .end = tensor.begin + tensor.bytes,
-                            .sources = {}});
-  }
   constexpr std::uint64_t kSmallFiles = 1 << 20;
   plan.disk_needed = plan.output_bytes + plan.copied_bytes + c_.config_text.size() +
-                     c_.index_text.size() + c_.card.size() + Journal::bytes_for(c_.n_units) +
+                     index_text(c_).size() + c_.card.size() + Journal::bytes_for(c_.n_units) +
                      c_.outputs.size() * 200 + kSmallFiles;
   MLXMILL_ASSIGN(plan.disk_free, io::free_space(c_.options.output));
   plan.memory_needed = memory_needed(c_);
@@ -382,6 +381,33 @@ Status Planner::finish_plan() {
 }
 
 }  // namespace
+
+std::string index_text(const Conversion& conversion) {
+  std::vector<std::pair<std::string_view, std::string_view>> weight_map;
+  weight_map.reserve(conversion.outputs.size());
+  std::uint64_t total_size = 0;
+  for (const OutputTensor& tensor : conversion.outputs) {
+    total_size += tensor.bytes;
+    weight_map.emplace_back(tensor.name, conversion.files[tensor.file].name);
+  }
+  return index_text(total_size, conversion.leaf_parameters, std::move(weight_map));
+}
+
+Plan take_plan(Conversion&& conversion) {
+  Conversion c = std::move(conversion);
+  std::vector<Job>().swap(c.jobs);
+  Plan plan = std::move(c.plan);
+  plan.tensors.reserve(c.outputs.size());
+  for (OutputTensor& tensor : c.outputs) {
+    plan.tensors.push_back({.name = std::move(tensor.name),
+                            .dtype = tensor.dtype,
+                            .shape = std::move(tensor.shape),
+                            .file = c.files[tensor.file].name,
+                            .begin = tensor.begin,
+                            .end = tensor.begin + tensor.bytes});
+  }
+  return plan;
+}
 
 Result<Conversion> make_conversion(const ConvertOptions& options, formats::RemoteFiles remote) {
   return Planner(options, std::move(remote)).run();

@@ -71,11 +71,11 @@ struct Job {
 
 struct Conversion {
   ConvertOptions options;
-  Plan plan;                        ///< What callers see.
-  std::string config_text;          ///< config.json of the output.
-  std::string index_text;           ///< model.safetensors.index.json.
-  std::string card;                 ///< README.md.
-  std::vector<std::string> copies;  ///< Files copied beside the weights.
+  Plan plan;                          ///< What callers see, without its tensors: take_plan().
+  std::string config_text;            ///< config.json of the output.
+  std::uint64_t leaf_parameters = 0;  ///< As mlx-lm counts them for the index.
+  std::string card;                   ///< README.md.
+  std::vector<std::string> copies;    ///< Files copied beside the weights.
   std::vector<std::pair<std::string, std::string>>
       made;                        ///< Files written beside them: name, text.
   formats::Checkpoint checkpoint;  ///< Without its tensors: `sources` has them.
@@ -100,5 +100,11 @@ ConvertOptions streamed_options(const ConvertOptions& options, const HubModel& m
 /// Plans. `remote`: weights that are not in the source's folder, as for
 /// formats::ModelFolder::open(). Errors: those of plan_conversion.
 Result<Conversion> make_conversion(const ConvertOptions& options, formats::RemoteFiles remote = {});
+
+/// model.safetensors.index.json.
+std::string index_text(const Conversion& conversion);
+
+/// The whole plan, made of what the conversion held.
+Plan take_plan(Conversion&& conversion);
 
 }  // namespace mlxmill::convert

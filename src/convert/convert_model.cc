@@ -108,7 +108,7 @@ Error non_finite_error(const PipelineResult& result) {
 Status write_small_files(const Conversion& c, const PipelineResult& result,
                          const fs::path& folder) {
   MLXMILL_TRY(io::write_text(folder / "config.json", c.config_text));
-  MLXMILL_TRY(io::write_text(folder / "model.safetensors.index.json", c.index_text));
+  MLXMILL_TRY(io::write_text(folder / "model.safetensors.index.json", convert::index_text(c)));
   MLXMILL_TRY(io::write_text(folder / "README.md", c.card));
   std::vector<std::string> names = {"config.json", "model.safetensors.index.json", "README.md"};
   for (const std::string& name : c.copies) {
@@ -128,10 +128,13 @@ Status write_small_files(const Conversion& c, const PipelineResult& result,
   }
   for (const convert::OutputFile& file : c.files)
     manifest.shards[file.name] = {file.bytes, io::digest(file.prefix)};
+  std::vector<std::pair<std::string_view, convert::Manifest::TensorEntry>> tensors;
+  tensors.reserve(c.outputs.size());
   for (std::size_t i = 0; i < c.outputs.size(); ++i) {
-    manifest.tensors[c.outputs[i].name] = {c.outputs[i].chunk_bytes, result.tensor_digests[i]};
+    tensors.push_back({c.outputs[i].name, {c.outputs[i].chunk_bytes, result.tensor_digests[i]}});
   }
-  MLXMILL_TRY(io::write_text(folder / convert::kManifestName, convert::write_manifest(manifest)));
+  MLXMILL_TRY(io::write_text(folder / convert::kManifestName,
+                             convert::write_manifest(manifest, std::move(tensors))));
   return io::sync_folder(folder);
 }
 
@@ -148,7 +151,7 @@ Status check_unchanged(const Conversion& conversion) {
   return {};
 }
 
-Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder& work,
+Result<PipelineResult> make_folder(Conversion& conversion, io::WorkFolder& work,
                                    convert::Journal& journal, const Callbacks& callbacks,
                                    hub::StreamedModel* streamed) {
   MLXMILL_ASSIGN(PipelineResult result,
@@ -161,6 +164,9 @@ Result<PipelineResult> make_folder(const Conversion& conversion, io::WorkFolder&
     return non_finite_error(result);
   }
   MLXMILL_TRY(check_unchanged(conversion));
+  // Done with; the manifest takes as much again.
+  std::vector<convert::Job>().swap(conversion.jobs);
+  base::return_free_memory();
   MLXMILL_TRY(write_small_files(conversion, result, work.model()));
   return result;
 }
@@ -218,7 +224,7 @@ Result<ConvertReport> run_conversion(const ConvertOptions& options, const Callba
   report.threads = result->threads;
   report.simd_target = active_simd_target();
   report.peak_memory = base::peak_memory();
-  report.plan = std::move(conversion.plan);
+  report.plan = convert::take_plan(std::move(conversion));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <system_error>
 #include <vector>
 
@@ -18,11 +20,17 @@ constexpr int kVersion = 1;
 constexpr std::uint64_t kMaxManifestBytes = 1 << 30;
 constexpr std::size_t kReadBytes = 1 << 20;
 
-Value entry(std::string_view size_key, std::uint64_t size, std::string_view digest_key,
-            const io::Digest& digest) {
-  return Value(Object{{std::string(size_key), Value(static_cast<std::int64_t>(size))},
-                      {std::string(digest_key), Value(io::to_hex(digest))}});
+/// {size_key: n, digest_key: hex} under `name`, at the second level of the file.
+void append_entry(std::string& out, std::string_view name, std::string_view size_key,
+                  std::uint64_t size, std::string_view digest_key, const io::Digest& digest) {
+  out += out.ends_with('{') ? "\n  " : ",\n  ";
+  formats::append_json_quoted(out, name);
+  fmt::format_to(std::back_inserter(out), ": {{\n   \"{}\": {},\n   \"{}\": \"{}\"\n  }}", size_key,
+                 size, digest_key, io::to_hex(digest));
 }
+
+/// Ends an object of such entries.
+void close_section(std::string& out) { out += out.ends_with('{') ? "}" : "\n }"; }
 
 /// Reads an object of entries {size_key: n, digest_key: hex} under `section` through `add`.
 template <typename Add>
@@ -49,24 +57,37 @@ Status read_section(const Value& root, std::string_view section, std::string_vie
 
 }  // namespace
 
-std::string write_manifest(const Manifest& manifest) {
-  Object files;
-  for (const auto& [name, file] : manifest.files)
-    files.push_back({name, entry("bytes", file.bytes, "xxh3_128", file.digest)});
-  Object shards;
+// As json.dumps(..., indent=1) would write it, and as it goes: the tree of a large one would take
+// several times the memory.
+std::string write_manifest(
+    const Manifest& manifest,
+    std::vector<std::pair<std::string_view, Manifest::TensorEntry>> tensors) {
+  for (const auto& [name, tensor] : manifest.tensors) tensors.emplace_back(name, tensor);
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string out = fmt::format("{{\n \"version\": {},\n \"made_with\": ", kVersion);
+  std::size_t expected = 4096;
+  constexpr std::size_t kEntry = 112;  // Beyond the name.
+  for (const auto& [name, tensor] : tensors) expected += name.size() + kEntry;
+  out.reserve(expected);
+  formats::append_json_quoted(out, manifest.made_with);
+  out += ",\n \"files\": {";
+  for (const auto& [name, file] : manifest.files) {
+    append_entry(out, name, "bytes", file.bytes, "xxh3_128", file.digest);
+  }
+  close_section(out);
+  out += ",\n \"shards\": {";
   for (const auto& [name, shard] : manifest.shards) {
-    shards.push_back({name, entry("bytes", shard.bytes, "header_xxh3_128", shard.header)});
+    append_entry(out, name, "bytes", shard.bytes, "header_xxh3_128", shard.header);
   }
-  Object tensors;
-  for (const auto& [name, tensor] : manifest.tensors) {
-    tensors.push_back({name, entry("chunk_bytes", tensor.chunk_bytes, "xxh3_128", tensor.digest)});
+  close_section(out);
+  out += ",\n \"tensors\": {";
+  for (const auto& [name, tensor] : tensors) {
+    append_entry(out, name, "chunk_bytes", tensor.chunk_bytes, "xxh3_128", tensor.digest);
   }
-  Object root{{"version", Value(kVersion)},
-              {"made_with", Value(manifest.made_with)},
-              {"files", Value(std::move(files))},
-              {"shards", Value(std::move(shards))},
-              {"tensors", Value(std::move(tensors))}};
-  return formats::dump_json(Value(std::move(root)), {.indent = 1}) + "\n";
+  close_section(out);
+  out += "\n}\n";
+  return out;
 }
 
 Result<Manifest> parse_manifest(std::string_view text) {

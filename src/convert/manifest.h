@@ -6,6 +6,9 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "io/hash.h"
 #include "mlxmill/result.h"
@@ -34,7 +37,10 @@ struct Manifest {
   std::map<std::string, TensorEntry> tensors;
 };
 
-std::string write_manifest(const Manifest& manifest);
+/// The text of a manifest. `tensors`: further ones, by names that are not in it yet.
+std::string write_manifest(
+    const Manifest& manifest,
+    std::vector<std::pair<std::string_view, Manifest::TensorEntry>> tensors = {});
 /// Errors: kInvalidInput naming the key that is missing or malformed.
 Result<Manifest> parse_manifest(std::string_view text);
 /// The manifest of a folder; nothing when it has none.

@@ -1,5 +1,7 @@
 #include "convert/output_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "formats/json.h"
@@ -63,16 +65,26 @@ void drop_quantization_config(Value& config) {
 }
 
 std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
-                       std::vector<std::pair<std::string, std::string>> weight_map) {
+                       std::vector<std::pair<std::string_view, std::string_view>> weight_map) {
   std::sort(weight_map.begin(), weight_map.end());
-  Object map;
-  map.reserve(weight_map.size());
-  for (auto& [tensor, file] : weight_map)
-    map.push_back({std::move(tensor), Value(std::move(file))});
-  Object metadata{{"total_size", Value(static_cast<std::int64_t>(total_size))},
-                  {"total_parameters", Value(static_cast<std::int64_t>(total_parameters))}};
-  Object index{{"metadata", Value(std::move(metadata))}, {"weight_map", Value(std::move(map))}};
-  return formats::dump_json(Value(std::move(index)), {.indent = 4});
+  // Written as it goes: as a value it would take several times the memory.
+  std::string text = fmt::format(
+      "{{\n    \"metadata\": {{\n        \"total_size\": {},\n        \"total_parameters\": {}\n"
+      "    }},\n    \"weight_map\": {{",
+      total_size, total_parameters);
+  std::size_t expected = text.size() + 16;
+  for (const auto& [tensor, file] : weight_map) expected += tensor.size() + file.size() + 16;
+  text.reserve(expected);
+  const char* before = "\n        ";
+  for (const auto& [tensor, file] : weight_map) {
+    text += before;
+    formats::append_json_quoted(text, tensor);
+    text += ": ";
+    formats::append_json_quoted(text, file);
+    before = ",\n        ";
+  }
+  text += weight_map.empty() ? "}\n}" : "\n    }\n}";
+  return text;
 }
 
 }  // namespace mlxmill::convert

@@ -36,6 +36,6 @@ void drop_quantization_config(base::Value& config);
 
 /// model.safetensors.index.json. `weight_map` pairs tensor and file and is sorted here.
 std::string index_text(std::uint64_t total_size, std::uint64_t total_parameters,
-                       std::vector<std::pair<std::string, std::string>> weight_map);
+                       std::vector<std::pair<std::string_view, std::string_view>> weight_map);
 
 }  // namespace mlxmill::convert

@@ -17,7 +17,7 @@ ConvertOptions streamed_options(const ConvertOptions& options, const HubModel& m
 Result<Plan> plan_conversion(const ConvertOptions& options, const Callbacks& callbacks) {
   if (options.stream_model.empty()) {
     MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options));
-    return std::move(conversion.plan);
+    return convert::take_plan(std::move(conversion));
   }
   auto streamed = hub::StreamedModel::open(options.stream_model, options.hub, callbacks);
   if (!streamed && streamed.error().code() == Code::kUnsupported) {
@@ -26,13 +26,13 @@ Result<Plan> plan_conversion(const ConvertOptions& options, const Callbacks& cal
                    download_model(options.stream_model, options.hub, callbacks));
     MLXMILL_ASSIGN(convert::Conversion conversion,
                    convert::make_conversion(convert::streamed_options(options, model)));
-    return std::move(conversion.plan);
+    return convert::take_plan(std::move(conversion));
   }
   if (!streamed) return std::move(streamed).error();
   const ConvertOptions changed = convert::streamed_options(options, (*streamed)->model());
   MLXMILL_ASSIGN(convert::Conversion conversion,
                  convert::make_conversion(changed, (*streamed)->files()));
-  return std::move(conversion.plan);
+  return convert::take_plan(std::move(conversion));
 }
 
 }  // namespace mlxmill

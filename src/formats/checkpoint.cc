@@ -82,8 +82,10 @@ Result<base::Value> config_for_generation(const ModelFolder& folder) {
 
 Status open_safetensors(io::File file, const std::string& name, Checkpoint& checkpoint) {
   MLXMILL_ASSIGN(SafetensorsHeader header, read_safetensors_header(file));
-  for (const StoredTensor& tensor : header.tensors) {
-    checkpoint.tensors.push_back({tensor, checkpoint.shards.size()});
+  // One file may hold all there is; with more of them the list grows by itself.
+  if (checkpoint.tensors.empty()) checkpoint.tensors.reserve(header.tensors.size());
+  for (StoredTensor& tensor : header.tensors) {
+    checkpoint.tensors.push_back({std::move(tensor), checkpoint.shards.size()});
   }
   checkpoint.shards.push_back(
       {name, std::move(file), header.file_bytes, header.data_begin, std::move(header.metadata)});

@@ -40,6 +40,9 @@ struct JsonStyle {
 /// level.
 std::string dump_json(const base::Value& value, const JsonStyle& style = {});
 
+/// Appends a string in quotes, as dump_json() writes it.
+void append_json_quoted(std::string& out, std::string_view text);
+
 /// Python's repr() of a finite double, for example "1e-06", "0.1", "1e+16", "10000.0".
 std::string python_float(double value);
 

@@ -21,8 +21,10 @@ void append_unit(std::string& out, std::uint32_t utf16_unit) {
   out += fmt::format("\\u{:04x}", utf16_unit);
 }
 
+}  // namespace
+
 // Python's ensure_ascii: all but printable ASCII as \uXXXX, in UTF-16 units.
-void append_string(std::string& out, std::string_view text) {
+void append_json_quoted(std::string& out, std::string_view text) {
   static constexpr std::string_view kEscaped = "\"\\\n\r\t\f\b";
   static constexpr std::string_view kLetters = "\"\\nrtfb";
   out += '"';
@@ -52,6 +54,8 @@ void append_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
+namespace {
+
 std::string_view tag_of(double value) {
   if (std::isnan(value)) return "NaN";
   return value > 0 ? "Infinity" : "-Infinity";
@@ -67,7 +71,7 @@ class Writer {
 
   void write_members(const std::vector<const Member*>& members, int level) {
     items('{', '}', members.size(), level, [&](std::size_t i) {
-      append_string(out_, members[i]->key);
+      append_json_quoted(out_, members[i]->key);
       out_ += ": ";
       write(members[i]->value, level + 1);
     });
@@ -80,7 +84,7 @@ class Writer {
   void put(bool value, int) { out_ += value ? "true" : "false"; }
   void put(std::int64_t value, int) { out_ += fmt::format("{}", value); }
   void put(const base::BigInteger& value, int) { out_ += value.digits; }
-  void put(const std::string& value, int) { append_string(out_, value); }
+  void put(const std::string& value, int) { append_json_quoted(out_, value); }
   void put(double value, int level) {
     if (std::isfinite(value)) {
       out_ += python_float(value);

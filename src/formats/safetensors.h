@@ -60,6 +60,7 @@ struct TensorToWrite {
 struct SafetensorsLayout {
   std::string prefix;  ///< Length word and header, padded with spaces to a multiple of 8.
   std::vector<StoredTensor> tensors;  ///< In data order: the library's order of dtypes, then name.
+  std::vector<std::size_t> order;     ///< The place each of them had among those given.
   std::uint64_t file_bytes = 0;
 };
 

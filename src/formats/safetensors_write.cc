@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <optional>
 
 #include "base/checked_math.h"
@@ -66,18 +67,29 @@ Error defect(std::string_view name, std::string what) {
   return Error(Code::kInternal, std::move(what)).at(fmt::format("tensor {}", quote(name)));
 }
 
-// Places tensors one after the other from offset 0.
-Result<std::vector<StoredTensor>> place(std::vector<TensorToWrite> tensors) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
+// The order in which they are placed.
+std::vector<std::size_t> order_of(const std::vector<TensorToWrite>& tensors) {
+  std::vector<std::size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
+    const TensorToWrite& a = tensors[i];
+    const TensorToWrite& b = tensors[k];
     const std::ptrdiff_t rank_a = rank_of(a.dtype);
     const std::ptrdiff_t rank_b = rank_of(b.dtype);
     return rank_a != rank_b ? rank_a < rank_b : a.name < b.name;
   });
+  return order;
+}
+
+// Places tensors one after the other from offset 0.
+Result<std::vector<StoredTensor>> place(std::vector<TensorToWrite> tensors,
+                                        const std::vector<std::size_t>& order) {
   constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
   std::vector<StoredTensor> placed;
   placed.reserve(tensors.size());
   std::uint64_t offset = 0;
-  for (TensorToWrite& tensor : tensors) {
+  for (const std::size_t i : order) {
+    TensorToWrite& tensor = tensors[i];
     const std::string_view bad = bad_tensor_name(tensor.name);
     if (!bad.empty()) return defect(tensor.name, fmt::format("the name {}", bad));
     if (tensor.name == "__metadata__") return defect(tensor.name, "the name is reserved");
@@ -110,30 +122,36 @@ Status check_unique(const std::vector<StoredTensor>& tensors) {
 Result<SafetensorsLayout> lay_out_safetensors(std::vector<TensorToWrite> tensors,
                                               const std::map<std::string, std::string>& metadata) {
   SafetensorsLayout layout;
-  MLXMILL_ASSIGN(layout.tensors, place(std::move(tensors)));
+  layout.order = order_of(tensors);
+  MLXMILL_ASSIGN(layout.tensors, place(std::move(tensors), layout.order));
   MLXMILL_TRY(check_unique(layout.tensors));
   for (const auto& [key, value] : metadata) {
     if (!is_utf8(key) || !is_utf8(value)) {
       return Error(Code::kInternal, fmt::format("metadata {} is not UTF-8", quote(key)));
     }
   }
-  std::string header = "{";
-  if (!metadata.empty()) append_metadata(header, metadata);
+  constexpr std::size_t kWord = 8;
+  std::string& prefix = layout.prefix;
+  constexpr std::size_t kEntry = 96;  // Beyond the name; what is not used is never touched.
+  std::size_t expected = 4096;
+  for (const StoredTensor& tensor : layout.tensors) expected += tensor.name.size() + kEntry;
+  prefix.reserve(expected);
+  prefix.assign(kWord, '\0');
+  prefix += '{';
+  if (!metadata.empty()) append_metadata(prefix, metadata);
   for (const StoredTensor& tensor : layout.tensors) {
-    if (header.size() > 1) header += ',';
-    append_tensor(header, tensor);
+    if (prefix.size() > kWord + 1) prefix += ',';
+    append_tensor(prefix, tensor);
   }
-  header += '}';
-  header.resize(base::round_up(header.size(), 8), ' ');
-  if (header.size() > kMaxSafetensorsHeader) {
+  prefix += '}';
+  prefix.resize(base::round_up(prefix.size(), kWord), ' ');
+  const std::size_t header = prefix.size() - kWord;
+  if (header > kMaxSafetensorsHeader) {
     return Error(Code::kInternal, fmt::format("a header of {} bytes; at most {} can be read",
-                                              header.size(), kMaxSafetensorsHeader));
+                                              header, kMaxSafetensorsHeader));
   }
-  for (int shift = 0; shift < 64; shift += 8) {
-    layout.prefix += static_cast<char>((header.size() >> shift) & 0xFF);
-  }
-  layout.prefix += header;
-  const std::uint64_t data_begin = layout.prefix.size();
+  for (std::size_t i = 0; i < kWord; ++i) prefix[i] = static_cast<char>((header >> (8 * i)) & 0xFF);
+  const std::uint64_t data_begin = prefix.size();
   layout.file_bytes = data_begin;
   for (StoredTensor& tensor : layout.tensors) {
     tensor.begin += data_begin;

@@ -52,17 +52,19 @@ struct Memory {
 };
 
 /// Adds a[r] times b's rows: y[r][c] += sum over k of a[r][k] b[k][c], for kRows rows and kPair
-/// columns.
-HWY_INLINE void add_products(const float* a, std::size_t a_step, const float* b, std::size_t b_step,
-                             std::size_t n, float* y, std::size_t y_step) {
+/// columns; b of kType.
+template <DType kType>
+HWY_INLINE void add_products(const float* a, std::size_t a_step, const std::uint8_t* b,
+                             std::size_t b_step, std::size_t n, float* y, std::size_t y_step) {
   Floats sum[kRows][2];
   for (std::size_t r = 0; r < kRows; ++r) {
     sum[r][0] = hn::LoadU(FloatTag(), y + r * y_step);
     sum[r][1] = hn::LoadU(FloatTag(), y + r * y_step + kLanes);
   }
   for (std::size_t k = 0; k < n; ++k) {
-    const Floats b0 = hn::LoadU(FloatTag(), b + k * b_step);
-    const Floats b1 = hn::LoadU(FloatTag(), b + k * b_step + kLanes);
+    const std::uint8_t* row = b + k * b_step * kBytes<kType>;
+    const Floats b0 = load_floats<kType>(row);
+    const Floats b1 = load_floats<kType>(row + kLanes * kBytes<kType>);
     for (std::size_t r = 0; r < kRows; ++r) {
       const Floats x = set_float(a[r * a_step + k]);
       sum[r][0] = hn::MulAdd(x, b0, sum[r][0]);
@@ -72,6 +74,29 @@ HWY_INLINE void add_products(const float* a, std::size_t a_step, const float* b,
   for (std::size_t r = 0; r < kRows; ++r) {
     hn::StoreU(sum[r][0], FloatTag(), y + r * y_step);
     hn::StoreU(sum[r][1], FloatTag(), y + r * y_step + kLanes);
+  }
+}
+
+HWY_INLINE void add_products(const float* a, std::size_t a_step, const float* b, std::size_t b_step,
+                             std::size_t n, float* y, std::size_t y_step) {
+  add_products<DType::kF32>(a, a_step, reinterpret_cast<const std::uint8_t*>(b), b_step, n, y,
+                            y_step);
+}
+
+/// scores[r] = the sum over d of a[r][d] key[d], for kRows rows; n is a multiple of kLanes.
+template <DType kType>
+HWY_INLINE void dot_products(const float* a, std::size_t n, const std::uint8_t* key, float* scores,
+                             std::size_t step) {
+  Floats sum[kRows];
+  for (Floats& s : sum) s = hn::Zero(FloatTag());
+  for (std::size_t d = 0; d < n; d += kLanes) {
+    const Floats k = load_floats<kType>(key + d * kBytes<kType>);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      sum[r] = hn::MulAdd(hn::LoadU(FloatTag(), a + r * n + d), k, sum[r]);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    scores[r * step] = hn::GetLane(hn::SumOfLanes(FloatTag(), sum[r]));
   }
 }
 
@@ -124,9 +149,17 @@ class Task {
   void run() {
     load_queries();
     find_seen();
-    score();
-    soften_rows();
-    sum_values();
+    if (!reads_in_place()) {
+      score();
+      soften_rows();
+      sum_values();
+    } else if (a_.type == DType::kBF16) {
+      run_in_place<DType::kBF16>();
+    } else if (a_.type == DType::kF16) {
+      run_in_place<DType::kF16>();
+    } else {
+      run_in_place<DType::kF32>();
+    }
     store();
   }
 
@@ -181,6 +214,37 @@ class Task {
           add_products(m_.queries.data() + r * a_.size, a_.size, m_.keys.data() + k, kKeys, a_.size,
                        m_.scores.data() + r * score_cols_ + (k0 - from_) + k, score_cols_);
         }
+      }
+    }
+  }
+
+  /// Whether too few rows meet a key to make up for transposing it.
+  bool reads_in_place() const {
+    return count_ <= 16 && a_.size % kLanes == 0 && a_.value_size % kPair == 0;
+  }
+
+  template <DType kType>
+  void run_in_place() {
+    const auto place = [](const void* from, std::size_t at) {
+      return static_cast<const std::uint8_t*>(from) + at * kBytes<kType>;
+    };
+    m_.scores.assign(padded_rows_ * score_cols_, 0.0f);
+    for (std::size_t k = from_; k < to_; ++k) {
+      const std::uint8_t* key = place(a_.keys, rows_.kv_head * a_.key_step + k * a_.size);
+      for (std::size_t r = 0; r < padded_rows_; r += kRows) {
+        dot_products<kType>(m_.queries.data() + r * a_.size, a_.size, key,
+                            m_.scores.data() + r * score_cols_ + (k - from_), score_cols_);
+      }
+    }
+    soften_rows();
+    m_.sums.assign(padded_rows_ * value_cols_, 0.0f);
+    const std::uint8_t* values =
+        place(a_.values, rows_.kv_head * a_.value_step + from_ * a_.value_size);
+    for (std::size_t r = 0; r < padded_rows_; r += kRows) {
+      for (std::size_t c = 0; c < value_cols_; c += kPair) {
+        add_products<kType>(m_.scores.data() + r * score_cols_, score_cols_,
+                            values + c * kBytes<kType>, a_.value_size, to_ - from_,
+                            m_.sums.data() + r * value_cols_ + c, value_cols_);
       }
     }
   }
@@ -279,7 +343,7 @@ void attend(const Attention& a, base::ThreadPool& pool) {
     HWY_DYNAMIC_DISPATCH(attend_here)(a, part);
   };
   // Few keys are done before another thread has come.
-  constexpr std::size_t kWorthSharing = 65536;
+  constexpr std::size_t kWorthSharing = 16384;
   if (rows * a.n * a.size < kWorthSharing) {
     for (std::size_t i = 0; i < per_head * a.kv_heads; ++i) run(i, 0);
   } else {

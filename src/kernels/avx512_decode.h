@@ -200,7 +200,7 @@ HWY_INLINE __m512i spread_codes(__m512i stream) {
 /// buffers for what is under way), `side` rows read at once: the same place in
 /// rows that come next, or further on in the same where rows are long.
 inline std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 8192;
+  constexpr std::size_t kAhead = 16384;
   const std::size_t together = std::max<std::size_t>(1, bytes * side);
   return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
 }

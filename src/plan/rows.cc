@@ -83,7 +83,7 @@ class TableMaker {
  private:
   Result<Plan> plan(const ConvertOptions& options) const {
     MLXMILL_ASSIGN(convert::Conversion conversion, convert::make_conversion(options, in_.remote));
-    return std::move(conversion.plan);
+    return convert::take_plan(std::move(conversion));
   }
 
   /// 16-bit floats: what a conversion without flags makes, unless the source is wider or has codes.

@@ -4,6 +4,7 @@
 
 #include "runtime/layers.h"
 #include "runtime/primitives/decoder.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 
@@ -26,7 +27,7 @@ std::optional<mx::array> causal_mask(int offset, int length, int keys, std::int6
     mask = mx::logical_and(
         mask, mx::equal(mx::floor_divide(queries, size), mx::floor_divide(positions, size)));
   }
-  return mask;
+  return settled(mask);
 }
 
 namespace {

@@ -68,6 +68,7 @@ mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::arra
 }
 
 mx::array rows(const Linear& layer, const mx::array& ids, mx::Dtype dtype) {
+  if (has_rows_on_cpu(layer, ids)) return rows_on_cpu(layer, ids, dtype);
   const mx::array taken = mx::take(layer.weight, ids, 0);
   if (!layer.scales) return taken;
   std::optional<mx::array> biases;

@@ -11,7 +11,8 @@ namespace {
 namespace mx = mlx::core;
 
 void append(const mx::array& logits, Logits& to) {
-  const mx::array row_major = mx::contiguous(logits);
+  const bool ready = logits.is_available() && logits.flags().row_contiguous;
+  const mx::array row_major = ready ? logits : mx::contiguous(logits);
   mx::eval(row_major);
   const float* values = row_major.data<float>();
   to.values.insert(to.values.end(), values, values + row_major.size());

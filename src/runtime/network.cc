@@ -1,5 +1,7 @@
 #include "runtime/network.h"
 
+#include "runtime/views.h"
+
 namespace mlxmill::runtime {
 namespace {
 
@@ -57,7 +59,7 @@ mx::array Network::layers(std::span<const std::int32_t> ids, int offset, States&
   pass.offset = offset;
   pass.length = static_cast<int>(ids.size());
   pass.ids = &tokens;
-  mx::array x = embed(tokens, offset);
+  mx::array x = settled(embed(tokens, offset));
   std::size_t state = 0;
   for (std::size_t layer = 0; layer < steps_.size(); ++layer) {
     pass.layer = static_cast<std::int64_t>(layer);
@@ -81,13 +83,11 @@ void Network::advance(std::span<const std::int32_t> ids, int offset, States& sta
 mx::array Network::run(std::span<const std::int32_t> ids, int offset, States& states,
                        bool all) const {
   mx::array x = layers(ids, offset, states);
-  if (!all) {
-    const int length = x.shape(1);
-    x = mx::slice(x, {0, length - 1, 0}, {1, length, x.shape(2)});
-  }
+  if (!all) x = section(x, 1, x.shape(1) - 1, x.shape(1));
   mx::array logits = times(apply(head_, norm_(x)), forward_.head.scale);
   if (forward_.head.softcap != 0) logits = softcap(logits, forward_.head.softcap);
-  return mx::astype(mx::squeeze(logits, 0), mx::float32);
+  logits = reshaped(logits, {logits.shape(1), logits.shape(2)});
+  return computes_on_cpu(logits) ? widened_on_cpu(logits) : mx::astype(logits, mx::float32);
 }
 
 States Network::new_states(const StateOptions& options) const {

@@ -1,5 +1,7 @@
 #include "runtime/state.h"
 
+#include "runtime/views.h"
+
 #include <algorithm>
 
 namespace mlxmill::runtime {
@@ -10,17 +12,13 @@ constexpr int kStep = static_cast<int>(architectures::kStateStep);
 
 /// Tokens [begin, end) of a buffer.
 mx::array tokens_of(const mx::array& buffer, int begin, int end) {
-  mx::Shape start(buffer.ndim(), 0);
-  mx::Shape stop = buffer.shape();
-  start[2] = begin;
-  stop[2] = end;
-  return mx::slice(buffer, start, stop);
+  return section(buffer, 2, begin, end);
 }
 
 mx::array with_room(const mx::array& buffer, int more) {
   mx::Shape shape = buffer.shape();
   shape[2] = more;
-  return mx::concatenate({buffer, mx::zeros(shape, buffer.dtype())}, 2);
+  return settled(mx::concatenate({buffer, mx::zeros(shape, buffer.dtype())}, 2));
 }
 
 }  // namespace
@@ -60,16 +58,12 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
     for (const mx::array& part : parts) {
       mx::Shape shape = part.shape();
       shape[2] = (length + kStep - 1) / kStep * kStep;
-      buffers_.push_back(mx::zeros(shape, part.dtype()));
+      buffers_.push_back(settled(mx::contiguous(mx::zeros(shape, part.dtype()))));
     }
   }
   make_room(length);
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    mx::Shape start(parts[i].ndim(), 0);
-    mx::Shape stop = buffers_[i].shape();
-    start[2] = size_;
-    stop[2] = size_ + length;
-    buffers_[i] = mx::slice_update(buffers_[i], parts[i], start, stop);
+    buffers_[i] = replaced(std::move(buffers_[i]), parts[i], 2, size_);
   }
   size_ += length;
   const int seen =

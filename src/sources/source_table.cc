@@ -26,7 +26,6 @@ bool in_a_row(const tensors::Piece& piece) {
 }  // namespace
 
 SourceTable::SourceTable(std::vector<TensorView> views, ReadSmall read) : read_(std::move(read)) {
-  views_.reserve(views.size());
   for (TensorView& view : views) put(std::move(view));
 }
 
@@ -102,9 +101,10 @@ std::vector<const TensorView*> SourceTable::in_order() const {
 
 std::vector<TensorView> SourceTable::views() && {
   std::vector<TensorView> all;
-  all.reserve(views_.size());
-  for (auto& view : views_) {
-    if (view) all.push_back(*std::move(view));
+  all.reserve(index_.size());
+  index_.clear();
+  for (; !views_.empty(); views_.pop_front()) {
+    if (views_.front()) all.push_back(*std::move(views_.front()));
   }
   return all;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -45,7 +46,7 @@ class SourceTable {
   std::vector<tensors::TensorView> views() &&;
 
  private:
-  std::vector<std::optional<tensors::TensorView>> views_;
+  std::deque<std::optional<tensors::TensorView>> views_;  ///< Grows without a copy of itself.
   std::map<std::string, std::size_t, std::less<>> index_;
   ReadSmall read_;
 };

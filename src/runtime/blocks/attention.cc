@@ -5,6 +5,7 @@
 #include "runtime/attend.h"
 #include "runtime/block.h"
 #include "runtime/temperature.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -14,14 +15,14 @@ using architectures::QkvOrder;
 
 /// [1, length, heads * size] to [1, length, heads, size].
 mx::array split_heads(const mx::array& x, std::int64_t heads) {
-  return mx::reshape(x, {1, x.shape(1), static_cast<int>(heads), -1});
+  return reshaped(x, {1, x.shape(1), static_cast<int>(heads), -1});
 }
 
 /// [1, length, ...] to [1, length, everything].
-mx::array flat(const mx::array& x) { return mx::reshape(x, {1, x.shape(1), -1}); }
+mx::array flat(const mx::array& x) { return reshaped(x, {1, x.shape(1), -1}); }
 
 /// [1, length, heads, size] to [1, heads, length, size], and back.
-mx::array swapped(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
+mx::array swapped(const mx::array& x) { return runtime::swapped(x, 1, 2); }
 
 /// [1, rows * columns, length, size]: the heads, read as a matrix of so many rows, transposed.
 mx::array regrouped(const mx::array& x, int rows) {
@@ -90,15 +91,19 @@ Attention::Projected Attention::split_fused(const mx::array& qkv) const {
   const auto heads = static_cast<int>(spec_.heads);
   const auto kv_heads = static_cast<int>(spec_.kv_heads);
   if (spec_.order == QkvOrder::kBlocks) {
-    const auto parts = mx::split(qkv, mx::Shape{heads * dim, (heads + kv_heads) * dim}, -1);
-    return {split_heads(parts[0], heads), split_heads(parts[1], kv_heads),
-            split_heads(parts[2], kv_heads), std::nullopt};
+    const int k_at = heads * dim;
+    const int v_at = k_at + kv_heads * dim;
+    return {split_heads(section(qkv, -1, 0, k_at), heads),
+            split_heads(section(qkv, -1, k_at, v_at), kv_heads),
+            split_heads(section(qkv, -1, v_at, qkv.shape(-1)), kv_heads), std::nullopt};
   }
   // The other orders are groups of q heads, each followed by its k and v.
   const int groups = spec_.order == QkvOrder::kHeads ? heads : kv_heads;
   const int q_size = heads / groups * dim;
-  const auto parts = mx::split(split_heads(qkv, groups), mx::Shape{q_size, q_size + dim}, -1);
-  return {mx::reshape(parts[0], {1, qkv.shape(1), heads, dim}), parts[1], parts[2], std::nullopt};
+  const mx::array parts = split_heads(qkv, groups);
+  return {reshaped(section(parts, -1, 0, q_size), {1, qkv.shape(1), heads, dim}),
+          section(parts, -1, q_size, q_size + dim),
+          section(parts, -1, q_size + dim, parts.shape(-1)), std::nullopt};
 }
 
 Attention::Projected Attention::project(const mx::array& x) const {
@@ -110,9 +115,10 @@ Attention::Projected Attention::project(const mx::array& x) const {
   Projected result{split_heads(clipped(parts[0]), spec_.heads), std::nullopt, std::nullopt,
                    std::nullopt};
   if (spec_.order == QkvOrder::kGated) {
-    const auto halves = mx::split(result.q, 2, -1);
-    result.q = halves[0];
-    result.gate = flat(halves[1]);
+    const mx::array both = result.q;
+    const int half = both.shape(-1) / 2;
+    result.q = section(both, -1, 0, half);
+    result.gate = flat(section(both, -1, half, 2 * half));
   }
   if (k_) result.k = split_heads(clipped(parts[1]), spec_.kv_heads);
   if (k_) result.v = v_ ? split_heads(clipped(parts[2]), spec_.kv_heads) : result.k;
@@ -129,7 +135,7 @@ mx::array Attention::normed(const Norm& norm, const mx::array& x) const {
   if (!norm) return x;
   const bool whole = norm.weight && norm.weight->ndim() == 1 && x.shape(2) > 1 &&
                      norm.weight->shape(0) == x.shape(2) * x.shape(3);
-  return whole ? mx::reshape(norm(flat(x)), x.shape()) : norm(x);
+  return whole ? reshaped(norm(flat(x)), x.shape()) : norm(x);
 }
 
 /// [1, length, heads, size] to [1, heads, length, size], normed and rotated.

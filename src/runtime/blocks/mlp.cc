@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "runtime/block.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -68,9 +69,12 @@ mx::array Mlp::xielu(const mx::array& x) const {
 
 mx::array Mlp::operator()(const mx::array& x) const {
   if (gate_up_) {
-    const auto parts = mx::split(apply(*gate_up_, x), 2, -1);
-    return apply(down_,
-                 gated(activation_, parts[up_first_ ? 1 : 0], parts[up_first_ ? 0 : 1], limit_));
+    const mx::array both = apply(*gate_up_, x);
+    const int half = both.shape(-1) / 2;
+    const mx::array first = section(both, -1, 0, half);
+    const mx::array second = section(both, -1, half, 2 * half);
+    return apply(
+        down_, gated(activation_, up_first_ ? second : first, up_first_ ? first : second, limit_));
   }
   if (!gate_) {
     const mx::array up = apply(*up_, x);

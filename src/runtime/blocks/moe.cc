@@ -1,6 +1,7 @@
 // A mixture of experts: the router chooses, the chosen compute, their results are summed by weight.
 #include "runtime/block.h"
 #include "runtime/mlp.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -160,8 +161,9 @@ class Moe final : public Block {
   }
 
   mx::array run(const mx::array& x, Pass& /*pass*/) const override {
-    const mx::array tokens = mx::reshape(x, {-1, x.shape(-1)});
-    const Routes routes = router_(tokens);
+    const mx::array tokens = reshaped(x, {-1, x.shape(-1)});
+    Routes routes = router_(tokens);
+    settle({routes.experts, routes.weights});
     mx::array rows = experts_pre_(tokens);
     if (experts_in_) rows = apply(*experts_in_, rows);
     mx::array y = mx::astype(experts(rows, routes), x.dtype());
@@ -172,7 +174,7 @@ class Moe final : public Block {
       if (shared_gate_) shared = mx::multiply(shared, mx::sigmoid(apply(*shared_gate_, tokens)));
       y = mx::add(y, shared);
     }
-    return mx::reshape(y, x.shape());
+    return reshaped(settled(y), x.shape());
   }
 
  private:
@@ -180,6 +182,13 @@ class Moe final : public Block {
   mx::array experts(const mx::array& x, const Routes& routes) const {
     const int n = x.shape(0);
     const auto top = static_cast<int>(spec_.router.top);
+    const mx::array weights = mx::reshape(routes.weights, {n * top, 1});
+    if (routes.experts.size() < kSortFrom && !spec_.scale_input) {
+      // Each row meets all of its experts.
+      const mx::array y = each(reshaped(x, {n, 1, 1, x.shape(1)}), routes.experts, false);
+      return mx::sum(mx::multiply(reshaped(y, {n, top, -1}), reshaped(routes.weights, {n, top, 1})),
+                     1);
+    }
     mx::array indices = mx::flatten(routes.experts);
     mx::array from = mx::floor_divide(mx::arange(n * top), mx::array(top));
     const bool sorts = indices.size() >= kSortFrom;
@@ -191,7 +200,6 @@ class Moe final : public Block {
       from = mx::take(from, order);
     }
     mx::array rows = mx::take(x, from, 0);
-    const mx::array weights = mx::reshape(routes.weights, {n * top, 1});
     if (spec_.scale_input) {
       const mx::array factor = back ? mx::take(weights, mx::argsort(*back), 0) : weights;
       rows = mx::multiply(rows, mx::astype(factor, rows.dtype()));
@@ -203,7 +211,7 @@ class Moe final : public Block {
     return mx::sum(mx::reshape(y, {n, top, -1}), 1);
   }
 
-  /// Rows [choices, 1, hidden], each through its expert.
+  /// Rows [..., 1, hidden], each through its experts: as apply_gathered.
   mx::array each(const mx::array& x, const mx::array& indices, bool sorted) const {
     const auto through = [&](const Linear& layer, const mx::array& rows) {
       return apply_gathered(layer, rows, indices, sorted);
@@ -214,9 +222,12 @@ class Moe final : public Block {
     std::optional<mx::array> gate;
     std::optional<mx::array> up;
     if (gate_up_) {
-      const auto parts = mx::split(through(*gate_up_, x), 2, -1);
-      gate = parts[spec_.experts.up_first ? 1 : 0];
-      up = parts[spec_.experts.up_first ? 0 : 1];
+      const mx::array both = through(*gate_up_, x);
+      const int half = both.shape(-1) / 2;
+      const mx::array first = section(both, -1, 0, half);
+      const mx::array second = section(both, -1, half, 2 * half);
+      gate = spec_.experts.up_first ? second : first;
+      up = spec_.experts.up_first ? first : second;
     } else {
       gate = through(*gate_, x);
       up = through(*up_, x);

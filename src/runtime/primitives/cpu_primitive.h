@@ -5,6 +5,7 @@
 #include <mlx/mlx.h>
 #include <mlx/primitives.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,13 +25,36 @@ class CpuPrimitive : public mx::Primitive {
   }
 
  protected:
+  friend std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive,
+                                           std::vector<mx::array> inputs,
+                                           std::vector<mx::Shape> shapes, mx::Dtype type);
+
+  /// Does the work: behind what the stream has yet to do, or at once.
   template <class F>
   void dispatch(F&& work) {
-    mx::cpu::get_command_encoder(stream()).dispatch(std::forward<F>(work));
+    if (at_once_) {
+      work();
+    } else {
+      mx::cpu::get_command_encoder(stream()).dispatch(std::forward<F>(work));
+    }
   }
 
+  /// x in row-major order in memory: itself, or a copy that is made before what is dispatched next.
+  mx::array row_major(const mx::array& x);
+
   static void allocate(mx::array& y) { y.set_data(mx::allocator::malloc(y.nbytes())); }
+
+ private:
+  bool at_once_ = false;
+  std::vector<mx::array> copies_;  ///< That work done at once reads.
 };
+
+/// Results of a primitive. Where all inputs are at hand (runtime/views.h) they are computed now, on
+/// this thread and those of the pool: a step of libmlx's graph costs some microseconds, most of
+/// them for another thread to take it over.
+std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive,
+                                  std::vector<mx::array> inputs, std::vector<mx::Shape> shapes,
+                                  mx::Dtype type);
 
 inline DType dtype_of(mx::Dtype type) {
   if (type == mx::float16) return DType::kF16;

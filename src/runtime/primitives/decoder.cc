@@ -5,28 +5,12 @@
 #include <cstring>
 
 #include "base/thread_pool.h"
+#include "kernels/kernels.h"
 #include "runtime/primitives/cpu_primitive.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 namespace {
-
-/// Elements in row-major order, one after another.
-void copy_strided(const mx::array& x, std::uint8_t* to) {
-  const auto width = static_cast<std::int64_t>(x.itemsize());
-  const auto* from = x.data<std::uint8_t>();
-  const auto axes = static_cast<std::size_t>(x.ndim());
-  std::vector<int> at(axes, 0);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    std::int64_t offset = 0;
-    for (std::size_t axis = 0; axis < axes; ++axis) offset += at[axis] * x.strides()[axis];
-    std::memcpy(to + static_cast<std::int64_t>(i) * width, from + offset * width,
-                static_cast<std::size_t>(width));
-    for (std::size_t axis = axes; axis-- > 0;) {
-      if (++at[axis] < x.shape()[axis]) break;
-      at[axis] = 0;
-    }
-  }
-}
 
 base::ThreadPool& pool() { return base::ThreadPool::shared(); }
 
@@ -38,7 +22,7 @@ class RmsNormOnCpu final : public CpuPrimitive {
   const char* name() const override { return "MlxmillRmsNorm"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array x = row_major(inputs[0], stream());
+    const mx::array x = row_major(inputs[0]);
     allocate(outputs[0]);
     kernels::RmsNorm norm;
     norm.type = dtype_of(x.dtype());
@@ -47,12 +31,25 @@ class RmsNormOnCpu final : public CpuPrimitive {
     norm.cols = size_of(x.shape(-1));
     norm.rows = norm.cols == 0 ? 0 : x.size() / norm.cols;
     norm.epsilon = epsilon_;
-    if (inputs.size() > 1) norm.weight = row_major(inputs[1], stream()).data<void>();
+    if (inputs.size() > 1) norm.weight = row_major(inputs[1]).data<void>();
     dispatch([norm] { kernels::rms_norm(norm, pool()); });
   }
 
  private:
   float epsilon_;
+};
+
+class WidenOnCpu final : public CpuPrimitive {
+ public:
+  using CpuPrimitive::CpuPrimitive;
+  const char* name() const override { return "MlxmillWiden"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const mx::array x = row_major(inputs[0]);
+    allocate(outputs[0]);
+    dispatch([type = dtype_of(x.dtype()), x = x.data<void>(), y = outputs[0].data<void>(),
+              n = x.size()] { kernels::convert_floats(x, type, y, DType::kF32, n); });
+  }
 };
 
 class AddOnCpu final : public CpuPrimitive {
@@ -61,8 +58,8 @@ class AddOnCpu final : public CpuPrimitive {
   const char* name() const override { return "MlxmillAdd"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array a = row_major(inputs[0], stream());
-    const mx::array b = row_major(inputs[1], stream());
+    const mx::array a = row_major(inputs[0]);
+    const mx::array b = row_major(inputs[1]);
     allocate(outputs[0]);
     dispatch([type = dtype_of(a.dtype()), a = a.data<void>(), b = b.data<void>(),
               y = outputs[0].data<void>(), n = a.size()] { kernels::add(type, a, b, y, n); });
@@ -79,8 +76,8 @@ class GateOnCpu final : public CpuPrimitive {
     kernels::Gate gate;
     gate.type = dtype_of(inputs[0].dtype());
     gate.kind = kind_;
-    gate.gate = row_major(inputs[0], stream()).data<void>();
-    gate.up = row_major(inputs[1], stream()).data<void>();
+    gate.gate = row_major(inputs[0]).data<void>();
+    gate.up = row_major(inputs[1]).data<void>();
     gate.y = outputs[0].data<void>();
     gate.count = inputs[0].size();
     dispatch([gate] { kernels::gate(gate, pool()); });
@@ -133,7 +130,7 @@ class RotateOnCpu final : public CpuPrimitive {
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const bool dense = inputs[0].strides(-1) == 1 && inputs[0].strides(-2) >= 0;
-    const mx::array x = dense ? inputs[0] : row_major(inputs[0], stream());
+    const mx::array x = dense ? inputs[0] : row_major(inputs[0]);
     allocate(outputs[0]);
     kernels::Rotation r;
     r.type = dtype_of(x.dtype());
@@ -159,12 +156,6 @@ class RotateOnCpu final : public CpuPrimitive {
   int offset_;
 };
 
-/// Keys or values [1, heads, n, size] whose heads are dense, wherever each starts.
-mx::array dense_heads(const mx::array& x, const mx::Stream& stream) {
-  const bool dense = x.strides(3) == 1 && x.strides(2) == x.shape(3) && x.strides(1) >= 0;
-  return dense ? x : row_major(x, stream);
-}
-
 class AttendOnCpu final : public CpuPrimitive {
  public:
   AttendOnCpu(mx::Stream stream, float scale, float softcap, bool masked)
@@ -173,9 +164,9 @@ class AttendOnCpu final : public CpuPrimitive {
 
   /// Inputs: queries, keys, values, the mask and the sinks where there are.
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array queries = row_major(inputs[0], stream());
-    const mx::array keys = dense_heads(inputs[1], stream());
-    const mx::array values = dense_heads(inputs[2], stream());
+    const mx::array queries = row_major(inputs[0]);
+    const mx::array keys = dense_heads(inputs[1]);
+    const mx::array values = dense_heads(inputs[2]);
     allocate(outputs[0]);
     kernels::Attention a;
     a.type = dtype_of(queries.dtype());
@@ -183,8 +174,8 @@ class AttendOnCpu final : public CpuPrimitive {
     a.keys = keys.data<void>();
     a.values = values.data<void>();
     std::size_t next = 3;
-    if (masked_) a.mask = row_major(inputs[next++], stream()).data<bool>();
-    if (next < inputs.size()) a.sinks = row_major(inputs[next], stream()).data<void>();
+    if (masked_) a.mask = row_major(inputs[next++]).data<bool>();
+    if (next < inputs.size()) a.sinks = row_major(inputs[next]).data<void>();
     a.y = outputs[0].data<void>();
     a.heads = size_of(queries.shape(1));
     a.kv_heads = size_of(keys.shape(1));
@@ -200,23 +191,24 @@ class AttendOnCpu final : public CpuPrimitive {
   }
 
  private:
+  /// Keys or values [1, heads, n, size] whose heads are dense, wherever each starts.
+  mx::array dense_heads(const mx::array& x) {
+    const bool dense = x.strides(3) == 1 && x.strides(2) == x.shape(3) && x.strides(1) >= 0;
+    return dense ? x : row_major(x);
+  }
+
   float scale_, softcap_;
   bool masked_;
 };
 
-}  // namespace
-
-mx::array row_major(const mx::array& x, const mx::Stream& stream) {
-  if (x.flags().row_contiguous) return x;
-  mx::array copy(x.shape(), x.dtype(), nullptr, {});
-  copy.set_data(mx::allocator::malloc(copy.nbytes()));
-  auto& encoder = mx::cpu::get_command_encoder(stream);
-  encoder.dispatch([x = mx::array::unsafe_weak_copy(x), to = copy.data<std::uint8_t>()] {
-    copy_strided(x, to);
-  });
-  encoder.add_temporary(copy);
-  return copy;
+/// The one result of a primitive, of its first input's type.
+mx::array result_of(const std::shared_ptr<CpuPrimitive>& primitive, std::vector<mx::array> inputs,
+                    mx::Shape shape) {
+  const mx::Dtype type = inputs[0].dtype();
+  return results_of(primitive, std::move(inputs), {std::move(shape)}, type)[0];
 }
+
+}  // namespace
 
 bool computes_on_cpu(const mx::array& x) {
   return mx::default_device() == mx::Device(mx::Device::cpu) && is_float(x.dtype());
@@ -226,23 +218,26 @@ mx::array rms_norm_on_cpu(const mx::array& x, const std::optional<mx::array>& we
                           float epsilon) {
   std::vector<mx::array> inputs = {x};
   if (weight) inputs.push_back(*weight);
-  return mx::array(x.shape(), x.dtype(), std::make_shared<RmsNormOnCpu>(cpu_stream(), epsilon),
-                   std::move(inputs));
+  return result_of(std::make_shared<RmsNormOnCpu>(cpu_stream(), epsilon), std::move(inputs),
+                   x.shape());
+}
+
+mx::array widened_on_cpu(const mx::array& x) {
+  return results_of(std::make_shared<WidenOnCpu>(cpu_stream()), {x}, {x.shape()}, mx::float32)[0];
 }
 
 mx::array add_on_cpu(const mx::array& a, const mx::array& b) {
-  return mx::array(a.shape(), a.dtype(), std::make_shared<AddOnCpu>(cpu_stream()), {a, b});
+  return result_of(std::make_shared<AddOnCpu>(cpu_stream()), {a, b}, a.shape());
 }
 
 mx::array gate_on_cpu(kernels::GateKind kind, const mx::array& gate, const mx::array& up) {
-  return mx::array(gate.shape(), gate.dtype(), std::make_shared<GateOnCpu>(cpu_stream(), kind),
-                   {gate, up});
+  return result_of(std::make_shared<GateOnCpu>(cpu_stream(), kind), {gate, up}, gate.shape());
 }
 
 mx::array rotate_on_cpu(const mx::array& x, std::shared_ptr<const RotationTable> table,
                         int offset) {
-  return mx::array(x.shape(), x.dtype(),
-                   std::make_shared<RotateOnCpu>(cpu_stream(), std::move(table), offset), {x});
+  return result_of(std::make_shared<RotateOnCpu>(cpu_stream(), std::move(table), offset), {x},
+                   x.shape());
 }
 
 bool attends_on_cpu(const mx::array& queries, const mx::array& keys, const mx::array& values,
@@ -263,13 +258,12 @@ mx::array attend_on_cpu(const mx::array& queries, const mx::array& keys, const m
                         float scale, float softcap) {
   std::vector<mx::array> inputs = {queries, keys, values};
   if (mask) inputs.push_back(*mask);
-  if (sinks) inputs.push_back(mx::astype(*sinks, queries.dtype()));
+  if (sinks) inputs.push_back(settled(mx::astype(*sinks, queries.dtype())));
   // Heads of a token lie together, as the next product reads them.
   mx::Shape shape = {1, queries.shape(2), queries.shape(1), values.shape(3)};
-  const mx::array y(std::move(shape), queries.dtype(),
-                    std::make_shared<AttendOnCpu>(cpu_stream(), scale, softcap, mask.has_value()),
-                    std::move(inputs));
-  return mx::swapaxes(y, 1, 2);
+  const auto primitive =
+      std::make_shared<AttendOnCpu>(cpu_stream(), scale, softcap, mask.has_value());
+  return swapped(result_of(primitive, std::move(inputs), std::move(shape)), 1, 2);
 }
 
 }  // namespace mlxmill::runtime

@@ -17,13 +17,12 @@ namespace mx = mlx::core;
 /// Whether arrays of this type are computed here: floats on a CPU stream.
 bool computes_on_cpu(const mx::array& x);
 
-/// x in row-major order in memory: itself, or a copy that the stream makes before what is
-/// dispatched next. For use while a primitive is evaluated.
-mx::array row_major(const mx::array& x, const mx::Stream& stream);
-
 /// As mx::fast::rms_norm. Requires computes_on_cpu(x), and a weight [cols] of x's type if any.
 mx::array rms_norm_on_cpu(const mx::array& x, const std::optional<mx::array>& weight,
                           float epsilon);
+
+/// x as float32.
+mx::array widened_on_cpu(const mx::array& x);
 
 /// a + b of one shape and type, which computes_on_cpu.
 mx::array add_on_cpu(const mx::array& a, const mx::array& b);

@@ -4,9 +4,10 @@
 #include <numeric>
 
 #include "base/thread_pool.h"
+#include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include "runtime/primitives/cpu_primitive.h"
-#include "runtime/primitives/decoder.h"
+#include "runtime/views.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -78,7 +79,7 @@ class Products final : public CpuPrimitive {
   const char* name() const override { return "MlxmillProducts"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    const mx::array x = row_major(inputs[0], stream());
+    const mx::array x = row_major(inputs[0]);
     const auto cols = static_cast<std::size_t>(x.shape(-1));
     std::vector<kernels::Product> products;
     std::size_t at = 1;
@@ -197,6 +198,25 @@ mx::Shape with_last(mx::Shape shape, int last) {
   return shape;
 }
 
+/// The row of x that each result reads: `leading` axes of x, broadcast to `shape`.
+mx::array rows_read(const mx::Shape& leading, const mx::Shape& shape) {
+  std::vector<std::uint32_t> rows = {0};
+  std::uint32_t step = 1;
+  // From the last axis on, what is there repeats along each further one.
+  for (std::size_t axis = shape.size(), own = leading.size(); axis-- > 0;) {
+    const int extent = own == 0 ? 1 : leading[--own];
+    const std::size_t n = rows.size();
+    rows.reserve(n * static_cast<std::size_t>(shape[axis]));
+    if (shape[axis] == 0) rows.clear();
+    for (int i = 1; i < shape[axis]; ++i) {
+      const std::uint32_t first = extent == 1 ? 0 : static_cast<std::uint32_t>(i) * step;
+      for (std::size_t k = 0; k < n; ++k) rows.push_back(first + rows[k]);
+    }
+    step *= static_cast<std::uint32_t>(extent);
+  }
+  return mx::array(rows.begin(), shape, mx::uint32);
+}
+
 }  // namespace
 
 bool multiplies_on_cpu(const Linear& layer, const mx::array& x, int weight_axes) {
@@ -219,8 +239,8 @@ std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
     outputs.push_back(with_last(x.shape(), layer->outputs()));
   }
   const auto products = std::make_shared<Products>(stream, shapes);
-  std::vector<mx::array> results = mx::array::make_arrays(
-      std::move(outputs), std::vector<mx::Dtype>(layers.size(), x.dtype()), products, inputs);
+  std::vector<mx::array> results =
+      results_of(products, std::move(inputs), std::move(outputs), x.dtype());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (layers[i]->bias && !shapes[i].has_bias) results[i] = mx::add(results[i], *layers[i]->bias);
   }
@@ -229,22 +249,58 @@ std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
 
 mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array& indices) {
   const mx::Stream stream = cpu_stream();
-  mx::Shape leading(x.shape().begin(), x.shape().end() - 2);
-  const auto x_rows = static_cast<int>(
-      std::accumulate(leading.begin(), leading.end(), std::int64_t{1}, std::multiplies<>()));
-  const mx::array numbers = mx::reshape(mx::arange(0, x_rows, mx::uint32), leading);
-  const auto both = mx::broadcast_arrays({mx::astype(indices, mx::uint32), numbers});
-  std::vector<mx::array> inputs = {mx::contiguous(x, false, stream),
-                                   mx::contiguous(both[0], false, stream),
-                                   mx::contiguous(both[1], false, stream)};
+  const mx::Shape leading(x.shape().begin(), x.shape().end() - 2);
+  mx::Shape output = mx::broadcast_shapes(leading, indices.shape());
+  mx::array experts = indices.dtype() == mx::uint32 ? indices : mx::astype(indices, mx::uint32);
+  if (experts.shape() != output) experts = mx::broadcast_to(experts, output);
+  std::vector<mx::array> inputs = {in_one_piece(x, stream), in_one_piece(experts, stream),
+                                   rows_read(leading, output)};
   Form form = form_of(layer, x.dtype());
   form.has_bias = false;
   add_arrays(layer, form, inputs, stream);
-  mx::Shape output = both[0].shape();
   output.push_back(1);
   output.push_back(layer.outputs());
-  return mx::array(std::move(output), x.dtype(), std::make_shared<GatheredProduct>(stream, form),
-                   inputs);
+  return results_of(std::make_shared<GatheredProduct>(stream, form), std::move(inputs),
+                    {std::move(output)}, x.dtype())[0];
+}
+
+bool has_rows_on_cpu(const Linear& table, const mx::array& ids) {
+  const auto ready = [](const std::optional<mx::array>& part) {
+    return !part || (at_hand(*part) && part->flags().row_contiguous);
+  };
+  return ids.dtype() == mx::int32 && ready(ids) && ready(table.weight) && ready(table.scales) &&
+         ready(table.biases) && table.weight.ndim() == 2 &&
+         (!table.biases || is_float(table.biases->dtype()));
+}
+
+mx::array rows_on_cpu(const Linear& table, const mx::array& ids, mx::Dtype dtype) {
+  const mx::array& codes = table.weight;
+  const mx::Dtype type = table.biases   ? table.biases->dtype()
+                         : table.scales ? dtype
+                                        : codes.dtype();
+  const int cols = table.scales ? table.scales->shape(1) * table.scheme.group_size : codes.shape(1);
+  mx::Shape shape = ids.shape();
+  shape.push_back(cols);
+  mx::array result(std::move(shape), type, nullptr, {});
+  result.set_data(mx::allocator::malloc(result.nbytes()));
+  auto* to = result.data<std::uint8_t>();
+  const std::size_t bytes = static_cast<std::size_t>(cols) * result.itemsize();
+  const auto row_of = [](const mx::array& part, std::int32_t id) {
+    const std::size_t row = part.nbytes() / static_cast<std::size_t>(part.shape(0));
+    return part.data<std::uint8_t>() + static_cast<std::size_t>(id) * row;
+  };
+  for (std::size_t i = 0; i < ids.size(); ++i, to += bytes) {
+    const std::int32_t id = ids.data<std::int32_t>()[i];
+    if (!table.scales) {
+      std::memcpy(to, row_of(codes, id), bytes);
+      continue;
+    }
+    const kernels::QuantizedIn in{row_of(codes, id), row_of(*table.scales, id),
+                                  table.biases ? row_of(*table.biases, id) : nullptr};
+    kernels::dequantize(table.scheme, in, dtype_of(type), static_cast<std::size_t>(cols), to);
+  }
+  result.set_status(mx::array::Status::available);
+  return result;
 }
 
 }  // namespace mlxmill::runtime

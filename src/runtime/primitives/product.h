@@ -23,4 +23,11 @@ std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
 /// of range give zeros. Requires multiplies_on_cpu(layer, x, 3).
 mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array& indices);
 
+/// Whether rows_on_cpu gives the rows of this table: on the CPU, all at hand.
+bool has_rows_on_cpu(const Linear& table, const mx::array& ids);
+
+/// Rows `ids` (i32, within the table) of an embedding, dequantized to `dtype` as libmlx does it:
+/// ids.shape + [in].
+mx::array rows_on_cpu(const Linear& table, const mx::array& ids, mx::Dtype dtype);
+
 }  // namespace mlxmill::runtime
