@@ -67,6 +67,10 @@ CLI::Option* add_number(CLI::App* app, const std::string& names, std::optional<d
 
 void add_generation_flags(CLI::App* app, GenerationArgs& args, int max_tokens) {
   add_model_arguments(app, args.model, "4096");
+  add_integer(app, "--max-kv-size", args.max_kv_size, 5, kMostTokens,
+              "keep at most so many keys and values a layer: the first 4 and the latest "
+              "(default: all)")
+      ->group(kHowItRuns);
   add_text(app, "--model", args.model_flag, kPathValue, "the same as MODEL")->group(kHowItRuns);
   add_switch(app, "--trust-remote-code", args.trust_remote_code,
              "accepted for mlx-lm's sake: mlxmill never runs code of a model")
@@ -99,6 +103,7 @@ Result<OpenedModel> open_model(const CLI::App& app, const GenerationArgs& args,
   if (!model_args.path) model_args.path = args.model_flag;
   if (!model_args.path) return missing_argument(app, "MODEL");
   ModelOptions options = model_options(model_args);
+  options.max_kv_size = args.max_kv_size;
   options.callbacks = callbacks;
   // The tokenizer first: it is small, and what is wrong with it is told at once.
   MLXMILL_ASSIGN(Tokenizer tokenizer, Tokenizer::open(options.path));

@@ -14,7 +14,7 @@ namespace mlxmill::cli {
 struct GenerationArgs {
   ModelArgs model;
   std::optional<std::string> model_flag, system_prompt, chat_template_config;
-  std::optional<int> max_tokens, top_k, min_tokens_to_keep, seed;
+  std::optional<int> max_tokens, max_kv_size, top_k, min_tokens_to_keep, seed;
   std::optional<int> repetition_context, presence_context, frequency_context;
   std::optional<double> temp, top_p, min_p, xtc_probability, xtc_threshold;
   std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;

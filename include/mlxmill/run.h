@@ -26,7 +26,10 @@ struct ModelOptions {
       4096;  ///< Tokens that memory is planned for; a sequence may not be longer.
   std::optional<int>
       kv_bits;  ///< Keys and values are kept with 2, 3, 4, 5, 6 or 8 bits; default: floats.
-  int kv_group_size = 64;          ///< 32, 64 or 128.
+  int kv_group_size = 64;  ///< 32, 64 or 128.
+  /// At most so many keys and values a layer, 5 or more: the first 4 and the latest; default: all.
+  /// Layers with a window of their own keep to that. Not together with kv_bits.
+  std::optional<std::int64_t> max_kv_size;
   int prefill_step_size = 512;     ///< Tokens of a prompt that are computed at once, 1 or more.
   std::uint64_t memory_bytes = 0;  ///< What the model may take; 0: what this machine has free.
   std::string architecture_file;   ///< Path of a declaration that comes before the built-in ones.

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "architectures/forward/forward.h"
@@ -26,8 +27,8 @@ struct Pass {
   std::optional<std::pair<mx::array, std::optional<mx::array>>> projected;
   std::optional<mx::array> layer_inputs;  ///< [1, length, layers, size], where a block makes them.
   std::optional<mx::array> streams;       ///< [1, length, streams, hidden], of alternating updates.
-  /// Masks [length, keys] by window, chunk and number of keys; empty: every key is seen.
-  std::map<std::pair<std::pair<std::int64_t, std::int64_t>, int>, std::optional<mx::array>> masks;
+  /// Masks [length, keys] by offset, window, chunk and number of keys; empty: every key is seen.
+  std::map<std::tuple<int, std::int64_t, std::int64_t, int>, std::optional<mx::array>> masks;
 };
 
 class Block {

@@ -80,12 +80,18 @@ Result<Logits> Model::run(std::span<const std::int32_t> ids, ModelCache& cache,
     Logits logits;
     logits.vocabulary = static_cast<std::size_t>(facts.vocabulary);
     const std::size_t step = parts_->prefill_step_size;
-    for (std::size_t done = 0; done < ids.size(); done += step) {
+    std::size_t n = 0;
+    for (std::size_t done = 0; done < ids.size(); done += n) {
       if (parts_->cancelled && parts_->cancelled()) {
         return Error(Code::kCancelled,
                      fmt::format("stopped after {} of {} tokens", done, ids.size()));
       }
-      const auto chunk = ids.subspan(done, std::min(step, ids.size() - done));
+      // In a cache of limited size the last token comes alone, as in mlx_lm.generate: in a chunk it
+      // would not see the first ones, which are kept for it.
+      const std::size_t left = ids.size() - done;
+      const bool alone = parts_->state_options.max_size > 0 && left > 1;
+      n = std::min(step, alone ? left - 1 : left);
+      const auto chunk = ids.subspan(done, n);
       const auto offset = static_cast<int>(kept.length);
       const bool last = done + chunk.size() == ids.size();
       if (which == LogitsOf::kAll || last) {

@@ -34,6 +34,14 @@ Status check_options(const ModelOptions& o) {
     return Error(Code::kUsage, fmt::format("a prefill step of {} tokens; expected 1 or more",
                                            o.prefill_step_size));
   }
+  if (o.max_kv_size && *o.max_kv_size <= runtime::kKeptFirst) {
+    return Error(Code::kUsage, fmt::format("at most {} keys and values; expected {} or more",
+                                           *o.max_kv_size, runtime::kKeptFirst + 1));
+  }
+  if (o.max_kv_size && o.kv_bits) {
+    return Error(Code::kUsage, "a limited number of keys and values cannot be quantized")
+        .hint("choose either fewer of them or fewer bits");
+  }
   if (!o.kv_bits) return {};
   auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size);
   if (!scheme) return std::move(scheme).error().at("keys and values");
@@ -94,7 +102,10 @@ class Opener {
     facts_.max_positions = forward_.max_positions;
     facts_.context = o_.context;
     facts_.weight_bytes = Weights::bytes(layout_, dtype_);
+    MLXMILL_TRY(check_limit());
     states_.kv_bits = o_.kv_bits;
+    states_.max_size = std::min<std::int64_t>(o_.max_kv_size.value_or(0), kMaxContext);
+    states_.step = o_.prefill_step_size;
     states_.kv_group_size = o_.kv_group_size;
     states_.dtype = runtime::mlx_dtype(dtype_.value_or(DType::kBF16));
     facts_.cache_bytes = runtime::state_bytes(forward_, states_, o_.context);
@@ -115,6 +126,20 @@ class Opener {
                              static_cast<double>(limit) / kMega))
         .at(o_.path.string())
         .hint("try fewer bits, a smaller context, or keys and values of 8 or 4 bits");
+  }
+
+  Status check_limit() const {
+    if (!o_.max_kv_size) return {};
+    for (const architectures::LayerSpec& layer : forward_.layers) {
+      for (const architectures::StepSpec& step : layer) {
+        if (!std::holds_alternative<architectures::LatentAttentionSpec>(step.block)) continue;
+        return Error(Code::kUnsupported,
+                     "latent attention keeps one short vector for each token; "
+                     "their number cannot be limited")
+            .at(o_.path.string());
+      }
+    }
+    return {};
   }
 
   Result<Model::Parts> load() {
@@ -139,8 +164,9 @@ class Opener {
   /// Of everything that decides what a cache holds: names, shapes and types of the weights, their
   /// sizes on disk, and how keys and values are kept.
   std::string fingerprint() const {
-    std::string text = fmt::format("{} {} {} {}", facts_.family, facts_.weight_bytes,
-                                   o_.kv_bits.value_or(0), o_.kv_group_size);
+    std::string text =
+        fmt::format("{} {} {} {} {}", facts_.family, facts_.weight_bytes, o_.kv_bits.value_or(0),
+                    o_.kv_group_size, o_.max_kv_size.value_or(0));
     for (const formats::CheckpointTensor& t : source_.checkpoint.tensors) {
       text += fmt::format("\n{} {} {}", t.tensor.name, base::to_string(t.tensor.shape),
                           t.tensor.end - t.tensor.begin);

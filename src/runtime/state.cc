@@ -24,7 +24,8 @@ mx::array with_room(const mx::array& buffer, int more) {
 }  // namespace
 
 architectures::StateFormat state_format(const StateOptions& options) {
-  return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size};
+  const std::int64_t most = options.max_size > 0 ? options.max_size - 1 + options.step : 0;
+  return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size, most};
 }
 
 KvState::KvState(const StateOptions& options, std::int64_t window)
@@ -49,6 +50,40 @@ void KvState::make_room(int length) {
   for (mx::array& buffer : buffers_) buffer = with_room(buffer, more);
 }
 
+/// The tokens of a buffer in the order of their positions.
+mx::array KvState::in_order(const mx::array& buffer) const {
+  const bool turned =
+      is_limited() && size_ == options_.max_size && next_ > kKeptFirst && next_ < size_;
+  if (!turned) return tokens_of(buffer, 0, size_);
+  return settled(mx::concatenate({tokens_of(buffer, 0, kKeptFirst), tokens_of(buffer, next_, size_),
+                                  tokens_of(buffer, kKeptFirst, next_)},
+                                 2));
+}
+
+/// Forgets what a cache of limited size has no place for beside `length` more. Returns where the
+/// first of them goes. Source: mlx_lm/models/cache.py RotatingKVCache.
+int KvState::forget_oldest(int length) {
+  const int limit = static_cast<int>(options_.max_size);
+  if (length == 1 && size_ == limit) {
+    ++dropped_;
+    if (next_ < kKeptFirst || next_ == limit) next_ = kKeptFirst;
+    return next_++;
+  }
+  // Each of them sees up to limit - 1 others; a chunk before may have left more.
+  const int forgotten = size_ - (limit - 1);
+  if (forgotten > 0) {
+    for (mx::array& buffer : buffers_) {
+      const mx::array all = in_order(buffer);
+      buffer = settled(mx::concatenate(
+          {tokens_of(all, 0, kKeptFirst), tokens_of(all, kKeptFirst + forgotten, size_)}, 2));
+    }
+    dropped_ += forgotten;
+    size_ -= forgotten;
+  }
+  next_ = kKeptFirst;
+  return size_;
+}
+
 KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
   const int length = keys.shape(2);
   std::vector<mx::array> parts = quantized(keys);
@@ -61,17 +96,22 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
       buffers_.push_back(settled(mx::contiguous(mx::zeros(shape, part.dtype()))));
     }
   }
-  make_room(length);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    buffers_[i] = replaced(std::move(buffers_[i]), parts[i], 2, size_);
+  int at = is_limited() ? forget_oldest(length) : size_;
+  if (at == size_) {
+    make_room(length);
+    at = size_;
   }
-  size_ += length;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    buffers_[i] = replaced(std::move(buffers_[i]), parts[i], 2, at);
+  }
+  size_ = std::max(size_, at + length);
   const int seen =
       window_ > 0
           ? static_cast<int>(std::min<std::int64_t>(size_, window_ - 1 + std::int64_t{length}))
           : size_;
   KeysValues result;
   result.length = seen;
+  result.limit = is_limited() ? options_.max_size : 0;
   result.bits = options_.kv_bits.value_or(0);
   result.group_size = options_.kv_group_size;
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
@@ -83,7 +123,7 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
 
 std::vector<mx::array> KvState::arrays() const {
   std::vector<mx::array> result;
-  for (const mx::array& buffer : buffers_) result.push_back(tokens_of(buffer, 0, size_));
+  for (const mx::array& buffer : buffers_) result.push_back(in_order(buffer));
   return result;
 }
 
@@ -95,9 +135,12 @@ bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
   for (const mx::array& array : arrays) {
     if (array.ndim() != 4 || array.shape(2) != size) return false;
   }
-  if (size > tokens || (size < tokens && (window_ == 0 || size < window_ - 1))) return false;
+  // A window and a limited size forget what is further back.
+  const std::int64_t kept = is_limited() ? options_.max_size : window_;
+  if (size > tokens || (size < tokens && (kept == 0 || size < kept - 1))) return false;
   buffers_ = std::move(arrays);
   size_ = size;
+  next_ = 0;
   dropped_ = tokens - size;
   return true;
 }

@@ -16,7 +16,15 @@ struct StateOptions {
   mx::Dtype dtype = mx::bfloat16;  ///< Of activations.
   std::optional<int> kv_bits;      ///< Quantized with so many bits (affine); empty: as computed.
   int kv_group_size = 64;
+  /// Positions that attention without a window keeps, 0: all. The first kKeptFirst of a sequence
+  /// stay, the oldest of the others go.
+  std::int64_t max_size = 0;
+  int step = 512;  ///< Tokens that are appended at once, at most.
 };
+
+/// As mlx_lm.generate keeps them with --max-kv-size. Source: mlx_lm/models/cache.py
+/// make_prompt_cache.
+inline constexpr int kKeptFirst = 4;
 
 /// The same for counting bytes.
 architectures::StateFormat state_format(const StateOptions& options);
@@ -41,7 +49,10 @@ struct KeysValues {
   std::vector<mx::array> keys;  ///< [1, heads, n, size], or codes, scales, biases.
   std::vector<mx::array> values;
   int length = 0;  ///< n: the last positions of the sequence.
-  int bits = 0;    ///< 0: plain.
+  /// Of a cache of limited size: the keys lie in order, as far as several tokens see them, and a
+  /// token sees the last `limit` of them. 0: they are all or those of a window.
+  std::int64_t limit = 0;
+  int bits = 0;  ///< 0: plain.
   int group_size = 0;
 };
 
@@ -64,12 +75,16 @@ class KvState final : public State {
  private:
   std::vector<mx::array> quantized(const mx::array& x) const;
   void make_room(int length);
+  int forget_oldest(int length);
+  bool is_limited() const { return options_.max_size > 0 && window_ == 0; }
+  mx::array in_order(const mx::array& buffer) const;
 
   StateOptions options_;
   std::int64_t window_;
   std::vector<mx::array> buffers_;  ///< Of keys, then of values; tokens along axis 2.
   int size_ = 0;                    ///< Tokens in the buffers.
   std::int64_t dropped_ = 0;        ///< Tokens before them.
+  int next_ = 0;  ///< The place in a full buffer of limited size that is written next.
 };
 
 /// A fixed number of arrays that replace each other.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlx_lm.models.cache import RotatingKVCache
 from oracle import SKIP, load, mlxmill, mx, quietly
 
 PROMPTS = ["Once upon a time", "Tom and Lily went to the park. They", "  \n\"Hello\", said é 犬 🙂"]
@@ -23,10 +24,10 @@ TOKENS = 60
 TOLERANCE = 1e-4
 
 
-def generated(program, folder, prompt):
+def generated(program, folder, prompt, *flags):
     result = subprocess.run(
         [program, "generate", folder, "-p", prompt, "-m", str(TOKENS), "--json", "--ignore-chat-template",
-         "--dtype", "float32"],
+         "--dtype", "float32", *flags],
         capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"{folder}: exit status {result.returncode}: {result.stderr}")
@@ -62,6 +63,32 @@ def check(program, folder):
     return agreed
 
 
+def check_limited(program, folder, limit=24, step=16):
+    """The same with a cache of limited size: tokens of ours that are mlx-lm's choice over its own such cache."""
+    model, tokenizer = quietly(lambda: load(str(folder)))
+    model.set_dtype(mx.float32)
+    agreed = 0
+    for prompt in (PROMPTS[0], " ".join(PROMPTS) * 3):
+        ours = generated(program, folder, prompt, "--max-kv-size", str(limit), "--prefill-step-size", str(step))
+        ids = tokenizer.encode(prompt)
+        # As make_prompt_cache; it leaves the flag out for classes that make their own caches, as llama's.
+        cache = [RotatingKVCache(max_size=limit, keep=4) for _ in model.layers]
+        done = 0
+        while len(ids) - done > 1:  # As generate_step: the last one alone.
+            n = min(step, len(ids) - done - 1)
+            model(mx.array([ids[done:done + n]]), cache=cache)
+            done += n
+        for position, token in enumerate(ours["ids"]):
+            last = ids[-1] if position == 0 else ours["ids"][position - 1]
+            row = np.array(model(mx.array([[last]]), cache=cache).astype(mx.float32))[0, -1]
+            best = int(row.argmax())
+            if token != best and row[best] - row[token] > TOLERANCE * abs(row[best]):
+                sys.exit(f"{folder}: with {limit} keys token {position} is {token}, mlx-lm's {best} "
+                         f"({row[best]} against {row[token]})")
+            agreed += token == best
+    return agreed
+
+
 def main():
     program, folders = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
     ran = 0
@@ -76,6 +103,7 @@ def main():
                 if result.returncode:
                     sys.exit(f"{folder}: exit status {result.returncode}: {result.stderr}")
                 print(f"  {folder.name:24} {name:7} {check(program, out)} tokens equal")
+                print(f"  {folder.name:24} {name:7} {check_limited(program, out)} tokens equal with a cache of limited size")
                 ran += 1
     return 0 if ran else SKIP
 

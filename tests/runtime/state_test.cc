@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <numeric>
 
 namespace mlxmill::runtime {
@@ -51,6 +52,52 @@ TEST(KvState, KeepsWhatAWindowMaySeeAndForgetsTheRest) {
   const KeysValues kv = state.append(positions(n, 30), positions(n, 30));
   EXPECT_EQ(first_elements(kv.keys[0]), range(n - 9, n + 30));
   EXPECT_FALSE(state.can_trim(1));
+}
+
+TEST(KvState, OfLimitedSizeKeepsTheFirstFourAndTheLatest) {
+  StateOptions options;
+  options.max_size = 10;
+  KvState state(options, 0);
+  const auto seen = [&](int first, int n) {
+    std::vector<float> all =
+        first_elements(state.append(positions(first, n), positions(first, n)).keys[0]);
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  const auto kept = [](int first, int end) {
+    std::vector<float> all = range(0, 4);
+    const std::vector<float> rest = range(first, end);
+    all.insert(all.end(), rest.begin(), rest.end());
+    return all;
+  };
+  EXPECT_EQ(seen(0, 7), range(0, 7));
+  EXPECT_TRUE(state.can_trim(3));
+  for (int n = 7; n < 40; ++n) {
+    ASSERT_EQ(seen(n, 1), n < 10 ? range(0, n + 1) : kept(n - 5, n + 1)) << n;
+  }
+  EXPECT_FALSE(state.can_trim(1));
+  // A chunk finds the nine before it, in order.
+  EXPECT_EQ(first_elements(state.append(positions(40, 6), positions(40, 6)).keys[0]), kept(35, 46));
+  EXPECT_EQ(seen(46, 1), kept(41, 47));
+  EXPECT_LE(state.held()[0].shape(2), 10 + 256);
+}
+
+TEST(KvState, OfLimitedSizeIsRestoredInOrder) {
+  StateOptions options;
+  options.max_size = 8;
+  KvState state(options, 0);
+  for (int n = 0; n < 21; ++n) state.append(positions(n, 1), positions(n, 1));
+  EXPECT_EQ(first_elements(state.arrays()[0]), (std::vector<float>{0, 1, 2, 3, 17, 18, 19, 20}));
+  KvState other(options, 0);
+  ASSERT_TRUE(other.restore(state.arrays(), 21));
+  const auto next = [](KvState& s) {
+    std::vector<float> all = first_elements(s.append(positions(21, 1), positions(21, 1)).keys[0]);
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  EXPECT_EQ(next(other), (std::vector<float>{0, 1, 2, 3, 18, 19, 20, 21}));
+  EXPECT_EQ(next(state), (std::vector<float>{0, 1, 2, 3, 18, 19, 20, 21}));
+  EXPECT_FALSE(KvState({}, 0).restore(state.arrays(), 21));
 }
 
 TEST(KvState, TrimForgetsTheLastTokens) {

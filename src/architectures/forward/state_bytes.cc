@@ -36,6 +36,7 @@ std::uint64_t times(std::uint64_t a, std::uint64_t b) {
 std::uint64_t bytes_of(const AttentionSpec& spec, const StateFormat& format, std::int64_t tokens) {
   if (spec.shares >= 0) return 0;
   const std::int64_t reach = spec.window > 0 ? spec.window : spec.chunk;
+  if (reach == 0 && format.most_tokens > 0) tokens = std::min(tokens, format.most_tokens);
   return kv_bytes(format, reach, tokens, spec.kv_heads, spec.head_dim, spec.value_dim);
 }
 

@@ -164,10 +164,12 @@ mx::array Attention::run(const mx::array& x, Pass& pass) const {
   mx::array queries = tempered(positioned(q_norm_, projected.q, pass), spec_.temperature, pass);
   if (spec_.tiled) queries = regrouped(queries, static_cast<int>(spec_.heads / spec_.kv_heads));
   const KeysValues kv = keys_and_values(projected, pass);
-  const auto key = std::pair(std::pair(spec_.window, spec_.chunk), kv.length);
+  // In a cache of limited size places count, not positions: what was forgotten leaves no gap.
+  const int offset = kv.limit > 0 ? kv.length - pass.length : pass.offset;
+  const std::int64_t window = kv.limit > 0 ? kv.limit : spec_.window;
+  const auto key = std::tuple(offset, window, spec_.chunk, kv.length);
   if (!pass.masks.contains(key)) {
-    pass.masks.emplace(key,
-                       causal_mask(pass.offset, pass.length, kv.length, spec_.window, spec_.chunk));
+    pass.masks.emplace(key, causal_mask(offset, pass.length, kv.length, window, spec_.chunk));
   }
   mx::array out = attend(queries, kv, pass.masks.at(key), {spec_.scale, spec_.softcap, sinks_});
   if (spec_.tiled) out = regrouped(out, static_cast<int>(spec_.kv_heads));

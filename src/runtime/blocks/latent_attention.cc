@@ -36,6 +36,7 @@ class LatentAttention final : public Block {
     // The vectors are small already, and every head is made from them: they stay as they are.
     StateOptions plain = options;
     plain.kv_bits.reset();
+    plain.max_size = 0;
     return std::make_unique<KvState>(plain, 0);
   }
 
