@@ -12,6 +12,8 @@
 #elif defined(__GLIBC__)
 #include <malloc.h>
 #endif
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace mlxmill::base {
 
@@ -77,6 +79,16 @@ std::uint64_t meminfo(std::string_view wanted) {
   return 0;
 }
 
+/// What RLIMIT_AS leaves of the address space, as `ulimit -v` sets it; kUnlimited without.
+std::uint64_t address_space_left() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+  const std::uint64_t pages = number_in("/proc/self/statm");
+  const std::uint64_t used =
+      pages == kUnlimited ? 0 : pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+}
+
 }  // namespace
 
 MachineMemory machine_memory() {
@@ -88,7 +100,9 @@ MachineMemory machine_memory() {
 }
 
 std::uint64_t available_memory() {
-  const std::uint64_t machine = meminfo("MemAvailable:");
+  const std::uint64_t space = address_space_left();
+  std::uint64_t machine = meminfo("MemAvailable:");
+  if (space != kUnlimited && (machine == 0 || space < machine)) machine = space;
   const std::uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
   const std::uint64_t used = number_in("/sys/fs/cgroup/memory.current");
   if (limit == kUnlimited || used == kUnlimited) return machine;

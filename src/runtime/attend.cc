@@ -4,6 +4,7 @@
 
 #include "runtime/layers.h"
 #include "runtime/primitives/decoder.h"
+#include "runtime/primitives/quantized.h"
 #include "runtime/views.h"
 
 namespace mlxmill::runtime {
@@ -75,6 +76,15 @@ mx::array attend_by_steps(const mx::array& queries, const KeysValues& kv,
 
 mx::array attend(const mx::array& queries, const KeysValues& kv,
                  const std::optional<mx::array>& mask, const AttendOptions& options) {
+  if (kv.bits != 0 && computes_on_cpu(queries)) {
+    // A pass over the codes costs less than libmlx's quantized products, which run on one thread.
+    const Scheme scheme{Mode::kAffine, kv.bits, kv.group_size};
+    KeysValues plain = kv;
+    plain.keys = {dequantize_on_cpu(kv.keys, scheme)};
+    plain.values = {dequantize_on_cpu(kv.values, scheme)};
+    plain.bits = 0;
+    return attend(queries, plain, mask, options);
+  }
   if (kv.bits == 0 && attends_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks)) {
     return attend_on_cpu(queries, kv.keys[0], kv.values[0], mask, options.sinks,
                          static_cast<float>(options.scale), static_cast<float>(options.softcap));

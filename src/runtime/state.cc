@@ -1,5 +1,7 @@
 #include "runtime/state.h"
 
+#include "runtime/primitives/decoder.h"
+#include "runtime/primitives/quantized.h"
 #include "runtime/views.h"
 
 #include <algorithm>
@@ -33,6 +35,8 @@ KvState::KvState(const StateOptions& options, std::int64_t window)
 
 std::vector<mx::array> KvState::quantized(const mx::array& x) const {
   if (!options_.kv_bits) return {x};
+  const Scheme scheme{Mode::kAffine, *options_.kv_bits, options_.kv_group_size};
+  if (computes_on_cpu(x)) return quantize_on_cpu(x, scheme);
   return mx::quantize(x, options_.kv_group_size, *options_.kv_bits);
 }
 

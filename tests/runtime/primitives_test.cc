@@ -6,6 +6,7 @@
 
 #include "runtime/primitives/decoder.h"
 #include "runtime/primitives/product.h"
+#include "runtime/primitives/quantized.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -181,6 +182,29 @@ TEST(DecoderSteps, TakeOnlyWhatFits) {
   EXPECT_FALSE(attends_on_cpu(q, kv, kv, mx::zeros({5, 6}, mx::bool_), std::nullopt));
   EXPECT_FALSE(attends_on_cpu(q, kv, kv, std::nullopt, mx::zeros({5})));
   EXPECT_FALSE(computes_on_cpu(mx::zeros({1}, mx::int32)));
+}
+
+TEST(Quantized, EqualsLibmlxBitForBit) {
+  const auto same = [](const mx::array& a, const mx::array& b) {
+    return a.shape() == b.shape() && a.dtype() == b.dtype() && mx::array_equal(a, b).item<bool>();
+  };
+  for (const mx::Dtype type : {mx::float32, mx::bfloat16, mx::float16}) {
+    for (const int bits : {2, 3, 4, 5, 6, 8}) {
+      const Scheme scheme{Mode::kAffine, bits, 32};
+      const mx::array x = random_array({1, 3, 700, 64}, type, static_cast<unsigned>(bits));
+      const auto parts = quantize_on_cpu(x, scheme);
+      const auto expected = mx::quantize(x, 32, bits);
+      for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(same(parts[i], expected[i])) << bits << i;
+      // Some tokens of each head, as a cache gives them.
+      std::vector<mx::array> some;
+      for (const mx::array& part : expected) {
+        some.push_back(mx::slice(part, {0, 0, 5, 0}, {1, 3, 699, part.shape(3)}));
+      }
+      mx::eval(some);
+      const mx::array want = mx::dequantize(some[0], some[1], some[2], 32, bits);
+      EXPECT_TRUE(same(dequantize_on_cpu(some, scheme), want)) << bits;
+    }
+  }
 }
 
 }  // namespace

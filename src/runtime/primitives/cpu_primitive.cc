@@ -25,15 +25,15 @@ mx::array CpuPrimitive::row_major(const mx::array& x) {
 
 std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive,
                                   std::vector<mx::array> inputs, std::vector<mx::Shape> shapes,
-                                  mx::Dtype type) {
+                                  const std::vector<mx::Dtype>& types) {
   if (!std::all_of(inputs.begin(), inputs.end(), at_hand)) {
-    const std::vector<mx::Dtype> types(shapes.size(), type);
     return mx::array::make_arrays(std::move(shapes), types, primitive, inputs);
   }
   std::vector<mx::array> results;
   results.reserve(shapes.size());
-  for (mx::Shape& shape : shapes)
-    results.emplace_back(std::move(shape), type, nullptr, std::vector<mx::array>{});
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    results.emplace_back(std::move(shapes[i]), types[i], nullptr, std::vector<mx::array>{});
+  }
   primitive->at_once_ = true;
   primitive->eval_cpu(inputs, results);
   for (const mx::array& result : results) result.set_status(mx::array::Status::available);

@@ -27,7 +27,8 @@ class CpuPrimitive : public mx::Primitive {
  protected:
   friend std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive,
                                            std::vector<mx::array> inputs,
-                                           std::vector<mx::Shape> shapes, mx::Dtype type);
+                                           std::vector<mx::Shape> shapes,
+                                           const std::vector<mx::Dtype>& types);
 
   /// Does the work: behind what the stream has yet to do, or at once.
   template <class F>
@@ -49,12 +50,12 @@ class CpuPrimitive : public mx::Primitive {
   std::vector<mx::array> copies_;  ///< That work done at once reads.
 };
 
-/// Results of a primitive. Where all inputs are at hand (runtime/views.h) they are computed now, on
-/// this thread and those of the pool: a step of libmlx's graph costs some microseconds, most of
-/// them for another thread to take it over.
+/// Results of a primitive, of these shapes and types. Where all inputs are at hand
+/// (runtime/views.h) they are computed now, on this thread and those of the pool: a step of
+/// libmlx's graph costs some microseconds, most of them for another thread to take it over.
 std::vector<mx::array> results_of(const std::shared_ptr<CpuPrimitive>& primitive,
                                   std::vector<mx::array> inputs, std::vector<mx::Shape> shapes,
-                                  mx::Dtype type);
+                                  const std::vector<mx::Dtype>& types);
 
 inline DType dtype_of(mx::Dtype type) {
   if (type == mx::float16) return DType::kF16;

@@ -205,7 +205,7 @@ class AttendOnCpu final : public CpuPrimitive {
 mx::array result_of(const std::shared_ptr<CpuPrimitive>& primitive, std::vector<mx::array> inputs,
                     mx::Shape shape) {
   const mx::Dtype type = inputs[0].dtype();
-  return results_of(primitive, std::move(inputs), {std::move(shape)}, type)[0];
+  return results_of(primitive, std::move(inputs), {std::move(shape)}, {type})[0];
 }
 
 }  // namespace
@@ -223,7 +223,7 @@ mx::array rms_norm_on_cpu(const mx::array& x, const std::optional<mx::array>& we
 }
 
 mx::array widened_on_cpu(const mx::array& x) {
-  return results_of(std::make_shared<WidenOnCpu>(cpu_stream()), {x}, {x.shape()}, mx::float32)[0];
+  return results_of(std::make_shared<WidenOnCpu>(cpu_stream()), {x}, {x.shape()}, {mx::float32})[0];
 }
 
 mx::array add_on_cpu(const mx::array& a, const mx::array& b) {

@@ -239,8 +239,8 @@ std::vector<mx::array> multiply_on_cpu(const std::vector<const Linear*>& layers,
     outputs.push_back(with_last(x.shape(), layer->outputs()));
   }
   const auto products = std::make_shared<Products>(stream, shapes);
-  std::vector<mx::array> results =
-      results_of(products, std::move(inputs), std::move(outputs), x.dtype());
+  std::vector<mx::array> results = results_of(products, std::move(inputs), std::move(outputs),
+                                              std::vector<mx::Dtype>(layers.size(), x.dtype()));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (layers[i]->bias && !shapes[i].has_bias) results[i] = mx::add(results[i], *layers[i]->bias);
   }
@@ -261,7 +261,7 @@ mx::array gather_on_cpu(const Linear& layer, const mx::array& x, const mx::array
   output.push_back(1);
   output.push_back(layer.outputs());
   return results_of(std::make_shared<GatheredProduct>(stream, form), std::move(inputs),
-                    {std::move(output)}, x.dtype())[0];
+                    {std::move(output)}, {x.dtype()})[0];
 }
 
 bool has_rows_on_cpu(const Linear& table, const mx::array& ids) {
