@@ -95,6 +95,34 @@ TEST(Forward, RopeComesFromWhereConfigsHaveIt) {
   EXPECT_EQ(old_style.scale, 0.5);
 }
 
+// Without one in the config, transformers takes the family's own.
+TEST(Forward, RopeHasTheBaseOfItsFamily) {
+  const auto base_of = [](const char* model_type, double base, base::Object more) {
+    base::Object config = {
+        {"model_type", base::Value(model_type)}, {"num_hidden_layers", base::Value(1)},
+        {"num_attention_heads", base::Value(4)}, {"num_key_value_heads", base::Value(4)},
+        {"hidden_size", base::Value(128)},       {"intermediate_size", base::Value(128)},
+        {"num_local_experts", base::Value(2)},   {"num_experts_per_tok", base::Value(1)},
+        {"rms_norm_eps", base::Value(1e-5)},     {"vocab_size", base::Value(16)}};
+    for (base::Member& member : more) config.push_back(std::move(member));
+    const base::Value value(std::move(config));
+    const auto declaration = Catalogue::built_in()->find(value);
+    ASSERT_TRUE(declaration) << declaration.error().message();
+    Layout layout;
+    layout.n_layers = 1;
+    const auto forward = declaration->forward(value, layout);
+    ASSERT_TRUE(forward) << forward.error().message();
+    EXPECT_EQ(std::get<AttentionSpec>(forward->layers[0][0].block).rope.base, base) << model_type;
+  };
+  const base::Object theta = {{"rope_theta", base::Value(300.0)}};
+  for (const auto& [model_type, base] :
+       {std::pair("cohere", 5e5), std::pair("mixtral", 1e6), std::pair("smollm3", 2e6)}) {
+    base_of(model_type, base, {});
+    base_of(model_type, 300, {{"rope_parameters", base::Value(theta)}});
+    base_of(model_type, 300, {{"rope_theta", base::Value(300.0)}});
+  }
+}
+
 TEST(Forward, LongRopeHasBothTablesAndAMagnitude) {
   const base::Array shorter = {base::Value(1), base::Value(1), base::Value(2), base::Value(2)};
   const base::Array longer = {base::Value(4), base::Value(4), base::Value(4), base::Value(4)};
