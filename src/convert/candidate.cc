@@ -30,6 +30,7 @@ quantize::Candidate candidate_of(const architectures::Module& module) {
   candidate.kind = kind_name(module.kind);
   candidate.quantizable = !module.packed && architectures::is_quantizable(module.kind) &&
                           !module.tensors.empty() && is_mlx_float(module.tensors[0].dtype);
+  if (module.packed) candidate.kept = module.packed_scheme;
   for (const auto& tensor : module.tensors) {
     candidate.parameters += base::element_count(tensor.shape).value_or(0);
   }

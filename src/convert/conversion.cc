@@ -203,7 +203,10 @@ Status Planner::decide_modules() {
   const auto stays = [&](const Module& m) { return again ? std::nullopt : quantized_before(m); };
   for (const Module& module : layout_.modules) {
     candidates.push_back(candidate_of(module));
-    if (stays(module)) candidates.back().quantizable = false;
+    if (const auto scheme = stays(module)) {
+      candidates.back().quantizable = false;
+      candidates.back().kept = scheme;
+    }
   }
   MLXMILL_ASSIGN(
       quantize::AppliedRecipe applied,

@@ -140,7 +140,9 @@ class Application {
       result_.decisions.push_back(std::move(decision));
     }
     for (std::size_t i = 0; i < file_.rules.size(); ++i) {
-      if (!file_.rules[i].optional && result_.uses[i].modules == 0) return unused(i);
+      if (!file_.rules[i].optional && result_.uses[i].modules == 0 && !is_kept_so(i)) {
+        return unused(i);
+      }
     }
     return std::move(result_);
   }
@@ -257,6 +259,13 @@ class Application {
     return decision;
   }
 
+  /// Whether a module that the rule matches comes as the codes it asks for.
+  bool is_kept_so(std::size_t i) const {
+    return std::any_of(modules_.begin(), modules_.end(), [&](const Candidate& module) {
+      return module.kept && module.kept == schemes_[i] && fits(file_.rules[i], module);
+    });
+  }
+
   /// Why a rule that had to decide something did not.
   Error unused(std::size_t i) const {
     const RecipeRule& rule = file_.rules[i];
@@ -274,16 +283,23 @@ class Application {
     }
     std::vector<std::string_view> concerned;
     std::size_t n_others = 0;
+    std::size_t n_kept = 0;
     std::size_t n_fitting = 0;
     for (const Candidate& module : modules_) {
       const bool is_concerned = module.quantizable || !rule.has_settings();
       if (is_concerned) concerned.push_back(module.path);
       if (!fits(rule, module)) continue;
-      ++(is_concerned ? n_fitting : n_others);
+      ++(is_concerned ? n_fitting : module.kept ? n_kept : n_others);
     }
     if (n_fitting != 0) {
       return error(rule, fmt::format("its condition holds for none of the {} modules that fit {}",
                                      n_fitting, text));
+    }
+    if (n_kept != 0) {
+      return error(rule, fmt::format("{} matches {} modules that the source holds as other codes, "
+                                     "which are kept",
+                                     text, n_kept))
+          .hint("--requantize quantizes them anew; optional = true leaves them as they are");
     }
     if (n_others != 0) {
       return error(rule, fmt::format("{} matches {} modules, none of which can be quantized", text,

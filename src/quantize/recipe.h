@@ -22,6 +22,8 @@ struct Candidate {
   /// Its weight is float and of a kind that mlx-lm quantizes. Rules with settings are about such
   /// modules only; rules that keep are about all.
   bool quantizable = true;
+  /// The source holds the weight as codes of this scheme, and they are kept: no rule changes them.
+  std::optional<Scheme> kept;
   std::int64_t rows = 0;     ///< Of its weight; 0 where that has one axis.
   std::int64_t columns = 0;  ///< Last extent of its weight.
   std::uint64_t parameters = 0;
@@ -62,10 +64,10 @@ struct AppliedRecipe {
 /// Decides for all modules of a model. Without a recipe (null), and for modules that no rule
 /// matches, what the family says holds, else the run's scheme. A rule's settings left open are the
 /// run's, or the mode's when the rule names another mode.
-/// Errors: kInvalidInput at `file:line` for a rule that decides nothing and is not optional, with
-/// the nearest module paths; for settings libmlx does not have; for a group size a rule names
-/// itself that does not divide a module's rows, unless the rule is optional; for a `when` that
-/// cannot be worked out.
+/// Errors: kInvalidInput at `file:line` for a rule that decides nothing and is not optional, unless
+/// modules it matches are kept as the codes it asks for, with the nearest module paths; for
+/// settings libmlx does not have; for a group size a rule names itself that does not divide a
+/// module's rows, unless the rule is optional; for a `when` that cannot be worked out.
 Result<AppliedRecipe> apply_recipe(const RecipeFile* recipe, const Scheme& run,
                                    std::span<const Candidate> modules, int n_layers);
 

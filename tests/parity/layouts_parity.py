@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The same weights in another layout: tied output layers left out, experts fused as transformers 5 has them in memory.
+"""The same weights in another layout: tied output layers left out, experts fused as transformers 5 has them in memory,
+a layer more that predicts tokens ahead.
 
 mlxmill's conversion of the other layout must be mlx-lm's of a checkpoint that mlx-lm reads, byte for byte. Runs in
 build/venv. Exit status 77: the checkpoints are missing.
@@ -28,6 +29,7 @@ TIED = {
 }
 FUSED = ["deepseek_v2", "deepseek_v3", "deepseek_v3_fp8", "ernie4_5_moe", "glm4_moe", "glm_moe_dsa", "minimax_m2",
          "phimoe", "qwen3_moe", "qwen3_next", "kimi_k25"]
+PREDICTING = ["deepseek_v3", "deepseek_v3_fp8"]
 NAMES = ("16-bit", "affine 4-bit g64", "mxfp4", "mixed_3_6")
 
 EXPERT = re.compile(r"(?P<at>.*)\.experts\.(?P<e>\d+)\.(?P<proj>gate_proj|up_proj|down_proj|w1|w2|w3)"
@@ -85,6 +87,19 @@ def make_fused(source, work):
     return work / "fused", source
 
 
+def make_predicting(source, work):
+    """A last layer more, which predicts a token ahead: mlx-lm drops it where DeepSeek V3 itself has it, as layer 61."""
+    tensors, config = read_folder(source)[0], config_of(source)
+    last = config["num_hidden_layers"] - 1
+    config["num_nextn_predict_layers"] = 1
+    more = {name.replace(f"layers.{last}.", f"layers.{last + 1}."): tensor for name, tensor in tensors.items()
+            if f"layers.{last}." in name}
+    more[f"model.layers.{last + 1}.shared_head.head.weight"] = tensors[HEAD]
+    write(work / "predicting", source, config, tensors | more)
+    write(work / "twin", source, config, tensors)
+    return work / "predicting", work / "twin"
+
+
 def mixtral(base, folder):
     """As published, made from mlx-lm's class: a family that has no checkpoint of its own here."""
     config = {"model_type": "mixtral", "hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -133,6 +148,10 @@ def main():
         for name in TIED:
             if arguments.only in f"{name}, tied":
                 yield f"{name}, tied", outcomes(program, make_tied, arguments.checkpoints / name, NAMES[:2])
+        for name in PREDICTING:
+            if arguments.only in f"{name}, predicting":
+                yield (f"{name}, predicting",
+                       outcomes(program, make_predicting, arguments.checkpoints / name, NAMES[:2]))
         with tempfile.TemporaryDirectory(prefix="mlxmill-layouts-") as made:
             sources = [arguments.checkpoints / name for name in FUSED]
             sources.append(mixtral(arguments.checkpoints / "llama", Path(made) / "mixtral"))

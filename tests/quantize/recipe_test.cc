@@ -269,6 +269,26 @@ TEST(Recipe, ARuleThatDecidesNothingIsAnError) {
       "layer > 7\"");
 }
 
+TEST(Recipe, ARuleIsContentWithCodesThatAreKept) {
+  constexpr std::string_view kText = "[[rules]]\nmatch = '**.switch_mlp.*'\nmode = 'mxfp4'\n";
+  std::vector<Candidate> modules = small_model();
+  Candidate& experts = modules[5];
+  experts.quantizable = false;
+  experts.kept = Scheme{Mode::kMxfp4, 4, 32};
+  const auto applied = apply_mine(kText, modules);
+  ASSERT_TRUE(applied) << applied.error().message();
+  EXPECT_EQ(applied->decisions[5].scheme, std::nullopt);
+
+  experts.kept = Scheme{Mode::kAffine, 4, 128};
+  const auto other = apply_mine(kText, modules);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(
+      other.error().message(),
+      "my.toml:1: \"**.switch_mlp.*\" matches 1 modules that the source holds as other codes, "
+      "which are kept; --requantize quantizes them anew; optional = true leaves them as they "
+      "are");
+}
+
 TEST(Recipe, TheFamilysWordHoldsUnlessOverridden) {
   std::vector<Candidate> modules = small_model();
   modules[2].family_forbids = modules[4].family_forbids = true;
