@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "base/quoted.h"
 #include "formats/json.h"
@@ -179,42 +181,66 @@ Result<Value> variables_of(const std::vector<std::pair<std::string, std::string>
 // What transformers appends to the message that is to be continued, to find its end again.
 constexpr std::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 
-/// Puts the mark behind the text of a message part; false where it has none under `key`.
-bool mark(Value& object, std::string_view key) {
-  const Value* text = object.find(key);
-  if (!text || !text->as_string()) return false;
-  object.set(key, *text->as_string() + std::string(kTag));
-  return true;
+/// Puts the mark behind the text of a message part and gives the text; none where it has none under
+/// `key`.
+std::optional<std::string> mark(Value& object, std::string_view key) {
+  const Value* given = object.find(key);
+  if (!given || !given->as_string()) return std::nullopt;
+  std::string text = *given->as_string();
+  object.set(key, text + std::string(kTag));
+  return text;
 }
 
 /// Puts the mark behind the text of the last message, or behind its last part that is text.
-bool mark_final(Value& messages) {
+std::optional<std::string> mark_final(Value& messages) {
   Value& last = messages.as_array()->back();
-  if (mark(last, "content")) return true;
+  if (std::optional<std::string> text = mark(last, "content")) return text;
   for (base::Member& member : *last.as_object()) {
     base::Array* parts = member.key == "content" ? member.value.as_array() : nullptr;
     for (std::size_t i = parts ? parts->size() : 0; i > 0; --i) {
-      if (mark((*parts)[i - 1], "text")) return true;
+      if (std::optional<std::string> text = mark((*parts)[i - 1], "text")) return text;
     }
   }
-  return false;
+  return std::nullopt;
 }
 
-Result<std::string> cut_after_final(std::string rendered) {
+// What Python's str.strip() takes away, in UTF-8.
+constexpr std::string_view kSpaces[] = {" ",      "\t",     "\n",     "\v",     "\f",     "\r",
+                                        "\x1c",   "\x1d",   "\x1e",   "\x1f",   "\u0085", "\u00a0",
+                                        "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
+                                        "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+
+std::string_view strip_end(std::string_view text) {
+  const auto ends = [&](std::string_view space) { return text.ends_with(space); };
+  const std::string_view* space = nullptr;
+  while ((space = std::ranges::find_if(kSpaces, ends)) != std::end(kSpaces)) {
+    text.remove_suffix(space->size());
+  }
+  return text;
+}
+
+std::string_view strip(std::string_view text) {
+  const auto begins = [&](std::string_view space) { return text.starts_with(space); };
+  const std::string_view* space = nullptr;
+  while ((space = std::ranges::find_if(kSpaces, begins)) != std::end(kSpaces)) {
+    text.remove_prefix(space->size());
+  }
+  return strip_end(text);
+}
+
+/// Cuts behind `text`, the last message's, which has to be there whole but for spaces around it.
+Result<std::string> cut_after_final(std::string rendered, std::string_view text) {
   const std::string_view mark = kTag.substr(0, kTag.size() - 1);
   const std::size_t at = rendered.rfind(mark);
-  if (at == std::string::npos) {
+  if (at == std::string::npos || rendered.find(strip(text)) == std::string::npos) {
     return Error(Code::kInvalidInput,
-                 "the chat template leaves out the last message, so it cannot be continued");
+                 "the chat template leaves out the last message or a part of it, so it cannot be "
+                 "continued");
   }
   const bool spaces_kept = std::string_view(rendered).substr(at, kTag.size()) == kTag;
   rendered.resize(at);
-  if (!spaces_kept) {
-    while (!rendered.empty() &&
-           std::string_view(" \t\n\r\f\v").find(rendered.back()) != std::string_view::npos) {
-      rendered.pop_back();
-    }
-  }
+  if (!spaces_kept) rendered.resize(strip_end(rendered).size());
   return rendered;
 }
 
@@ -239,8 +265,10 @@ Result<std::string> render_chat(const ChatTemplates& templates,
   }
   MLXMILL_ASSIGN(const std::string source, choose(templates, options));
   MLXMILL_ASSIGN(Value messages, messages_of(messages_json));
+  std::optional<std::string> final_text;
   if (options.continue_final_message) {
-    if (!mark_final(messages)) {
+    final_text = mark_final(messages);
+    if (!final_text) {
       return Error(Code::kInvalidInput, "the last message has no text to continue").at("messages");
     }
   }
@@ -250,7 +278,7 @@ Result<std::string> render_chat(const ChatTemplates& templates,
   MLXMILL_TRY(set_list(context, "documents", options.documents_json));
   context.set("add_generation_prompt", options.add_generation_prompt);
   MLXMILL_ASSIGN(std::string rendered, render_template(source, context));
-  return options.continue_final_message ? cut_after_final(std::move(rendered)) : rendered;
+  return final_text ? cut_after_final(std::move(rendered), *final_text) : rendered;
 }
 
 }  // namespace mlxmill::tokenize

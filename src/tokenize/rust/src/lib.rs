@@ -1,7 +1,11 @@
 //! The C interface; `tokenize/text_library.h` declares it for C++. No panic leaves it: each call returns a
 //! status, and text that explains a failure. Whoever calls frees what it gets.
+mod filters;
 mod limits;
+mod methods;
 mod python;
+mod sequences;
+mod tags;
 mod template;
 mod tokenizer;
 

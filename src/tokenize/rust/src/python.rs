@@ -1,4 +1,5 @@
 //! Values as Python writes them: str(), repr() and json.dumps.
+use crate::sequences::is_lazy;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 use std::collections::HashMap;
@@ -120,6 +121,7 @@ fn write_repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error
         return Err(Error::new(ErrorKind::InvalidOperation, "a value is nested too deeply to print"));
     }
     match value.kind() {
+        _ if is_lazy(value) => out.push_str(&value.to_string()),
         ValueKind::String => write_string_repr(out, value.as_str().unwrap_or_default()),
         ValueKind::Seq | ValueKind::Iterable => {
             out.push('[');
@@ -152,7 +154,8 @@ pub fn text_of(value: &Value) -> Result<String, Error> {
         ValueKind::None => "None".into(),
         ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
         ValueKind::Number => number_text(value),
-        ValueKind::Seq | ValueKind::Map => {
+        ValueKind::Iterable if is_lazy(value) => value.to_string(),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
             let mut out = String::new();
             write_repr(&mut out, value, 0)?;
             out
@@ -224,6 +227,9 @@ fn write_json(out: &mut String, value: &Value, style: &JsonStyle, depth: usize) 
         return Err(Error::new(ErrorKind::InvalidOperation, "a value is nested too deeply for tojson"));
     }
     match value.kind() {
+        _ if is_lazy(value) => {
+            return Err(Error::new(ErrorKind::InvalidOperation, "tojson cannot write an iterator; make it a list"));
+        }
         ValueKind::String => write_json_string(out, value.as_str().unwrap_or_default(), style.ensure_ascii),
         ValueKind::Seq | ValueKind::Iterable => {
             let items: Vec<Value> = value.try_iter()?.collect();
