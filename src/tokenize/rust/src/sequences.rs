@@ -72,3 +72,11 @@ pub fn iterated(value: Value) -> Result<Value, Error> {
     }
     Ok(value)
 }
+
+/// What a slice is taken of: neither none nor undefined, of which MiniJinja takes an empty list.
+pub fn sliced(value: Value) -> Result<Value, Error> {
+    if value.is_none() || value.is_undefined() {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("{} has no slices", value.kind())));
+    }
+    Ok(value)
+}

@@ -53,6 +53,9 @@ fn environment(limits: &Limits, raised: Arc<Mutex<Option<String>>>) -> Environme
     env.add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
     env.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     env.add_function("strftime_now", strftime_now);
+    env.add_function("_sliced", crate::sequences::sliced);
+    env.add_function("_member", methods::member);
+    env.add_function("_item", methods::item);
     env.add_function("cycler", minijinja_contrib::globals::cycler);
     env.add_function("joiner", minijinja_contrib::globals::joiner);
     env.add_function("raise_exception", move |text: Value| -> Result<Value, Error> {
