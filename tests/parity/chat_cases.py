@@ -84,4 +84,4 @@ FLAGS = ("g", "", "c")
 VARIABLES = [None, {"enable_thinking": False, "thinking": True, "builtin_tools": ["browser", "code_interpreter"], "reasoning_effort": "low"},
              {"documents": [{"doc_id": 3, "text": "D", "title": "T"}], "controls": {"citations": True, "length": "short"}, "tools_in_user_message": False},
              {"enable_thinking": True, "thinking": False, "reasoning_effort": "high", "clear_thinking": False, "preserve_thinking": True,
-              "keep_past_thinking": True, "add_vision_id": True, "date_string": "1 Jan 2030", "xml_tools": ["x"], "model_identity": "M"}]
+              "keep_past_thinking": True, "add_vision_id": True, "date_string": "1 Jan 2030", "model_identity": "M"}]

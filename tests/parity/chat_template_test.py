@@ -50,11 +50,49 @@ SNIPPETS = {
     "escapes": "{{ 'tab\\tnl\\nq\\'uA\\u00e9\\\\' }}{{ \"d\\\"q\" }}",
     "lists": "{{ [1,2,3]|map('string')|join }} {{ ['b','A']|sort }} {{ ['a','b']|reverse|list }} {{ range(3)|list }} {{ [1,2,3,4]|batch(2)|list }} {{ [3,1]|min }}{{ [3,1]|max }} {{ messages|rejectattr('role', 'in', ['user'])|map(attribute='role')|list }} {{ [0,1,'']|select|list }} {{ messages|groupby('role')|length }}",
     "loop over text": "{% for c in 'a\u00e9' %}[{{ c }}]{% endfor %}",
+    "loops over none": "{% for x in tools %}{{ x }}{% endfor %}",
+    "slices of none": "{{ tools[:] }}",
+    "slices of nothing": "{{ nothing[1:] }}",
+    "list of none": "{{ tools|list }}",
+    "more loops": "{% for x in messages|selectattr('role', 'equalto', 'user') if x.content != 'in' %}{{ loop.index }}{{ x.role }}{% endfor %}{% for k, v in {'if': 1, 'recursive': [2]}.items() %}{{ k }}{{ v }}{% endfor %}{% for x in ['in', 'if'][:2] recursive %}{{ x }}{% endfor %}{% for a in {'in': [1, 2]}['in'] %}{{ a }}{% endfor %}{% for x in 1, 2 %}{{ x }}{% endfor %}",
+    "iterators": "{% if messages|selectattr('role', 'equalto', 'none') %}true{% endif %}{% set q = messages|map(attribute='role') %}{{ q|list|length }}{{ q|list|length }}{{ q is iterable }}{{ q is sequence }}{% for x in messages|rejectattr('role', 'equalto', 'user') %}{{ loop.last }}{{ loop.length }}{% endfor %}{{ messages|map(attribute='role')|unique|join(',') }}{{ [1, 2]|reverse|first }}{{ 'user' in messages|map(attribute='role') }}{{ nothing|items|list }}",
+    "iterator as JSON": "{{ messages|map(attribute='role')|tojson }}",
+    "length of an iterator": "{{ messages|map(attribute='role')|length }}",
+    "views": "{% set d = {'b': 1, 'a': 2} %}{{ d.keys() }}{{ d.values() }}{{ d.keys()|length }}{{ 'b' in d.keys() }}{% if {}.items() %}x{% endif %}{{ d.items()|map('first')|join }}{{ d.keys()|sort }}",
+    "view as JSON": "{{ {'a': 1}.keys()|tojson }}",
+    "methods of dicts": "{% set d = {'type': 'array'} %}{% set e = {'items': {'type': 'x'}} %}{{ d['items'] is defined }}{% if d['items'] %}y{% endif %}[{{ d['items']['type'] }}][{{ d[\"items\"].type }}]{{ e['items']['type'] }}[{{ e.items.type }}]{{ e.items is mapping }}{{ e['items'] is mapping }}{{ 'items' in d }}{{ d.get('items', 'no') }}{{ (e['keys'])()|list }}{% set ns = namespace(items=[1]) %}{{ ns.items }}{% set ns.items = 3 %}{{ ns.items }}{%- set x = d['items'] is defined -%}{{ x }}{{ messages[0]['items'] is defined and 'q' }}{{ \".items ['items']\" }}{{ d.copy() }}",
+    "lists that grow": "{% set ns = namespace(l=[]) %}{% for m in messages %}{% set ns.l = ns.l + [m.role] %}{% endfor %}{{ ns.l }}{{ ns.l is sequence }}{{ ns.l[1:] is sequence }}{{ ns.l|tojson }}{{ ns.l.index('assistant') }}{{ ns.l.count('user') }}{{ range(3) is sequence }}{{ nothing is sequence }}",
+    "title": "{{ 'doc_id x-y (z)'|title }}{{ 'doc_id it\\'s a1b'.title() }}{{ 'éCOLE'|capitalize }}{{ 'sTRASSE'.capitalize() }}",
+    "white space of texts": "{{ '\\u2028\\x1f a\\x85'.strip() }}|{{ ' a\\u3000'|trim }}|{{ 'xxaxx'.strip('x') }}{{ 'xya'.lstrip('yx') }}{{ 'axy'.rstrip('xy') }}{{ 'xax'|trim('x') }}|{{ ' a  b\\x1fc '.split() }}{{ ' a  b c '.split(none, 1) }}{{ ' a b  c '.rsplit(maxsplit=1) }}{{ 'a\\x0bb\\r\\nc\\rd\\u2028e'.splitlines() }}{{ 'a\\r\\nb'.splitlines(true) }}",
+    "parts of texts": "{{ 'a,b,c'.split(sep=',', maxsplit=1) }}{{ 'a,b,c'.rsplit(',') }}{{ 'a'.split(',', 0) }}{{ 'aXbXc'.rpartition('X')[0] }}{{ 'abc'.partition('Z')|list }}{{ 'éaéa'.find('a') }}{{ 'éaéa'.rfind('a') }}{{ 'éaéa'.find('a', 2) }}{{ 'abc'.count('') }}{{ 'abcabc'.count('b', 2) }}{{ 'abc'.startswith('b', 1) }}{{ 'abc'.endswith(('x', 'b'), 0, -1) }}{{ 'abc'.find('', 4) }}{{ 'aaa'|replace('a', 'b', 2) }}{{ '7'.zfill(3) }}{{ '-7'.zfill(4) }}{{ 'a'.ljust(3, '*') }}{{ 'a'.center(4, '*') }}{{ 'ab'.center(5, '*') }}{{ 'aB'.swapcase() }}",
+    "kinds of texts": "{% for s in ['', 'a', 'A1', 'a b', '12', ' \\n', 'é'] %}{{ s.isdigit() }}{{ s.isalpha() }}{{ s.isalnum() }}{{ s.isspace() }}{{ s.islower() }}{{ s.isupper() }}{{ s.isnumeric() }}{{ s.isascii() }} {% endfor %}",
+    "split at nothing": "{{ 'a'.split('') }}",
+    "joins numbers": "{{ '-'.join([1]) }}",
+    "numbers in texts": "{{ 'x'|int }}{{ 'x'|int(7) }}{{ ' 3 '|int }}{{ '3.7'|int }}{{ none|int }}{{ 'x'|float }}{{ '1e3'|float }}{{ true|int }}",
+    "cycles": "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{% set j = joiner(', ') %}{{ j() }}a{{ j() }}b{{ range is callable }}{{ messages is callable }}{{ [nothing|first] == [] }}",
 }
 
 # What templates of ours refuse, by name of the chat; snippets by their own.
+WITHOUT_CONTENT = {"no content", "null content", "call", "one call with id"}
+TURNS_OUT_OF_ORDER = {"two systems", "developer", "wrong order", "two users"}
+CALLS = {"call", "calls", "calls with ids", "one call with id", "text arguments", "flat call", "thought and call", "tool parts", "tool object"}
+PARTS = {"parts", "all parts", "text parts"}
 REFUSED = {
-    "snippets": {"attribute of undefined", "raise"},
+    "command-r": WITHOUT_CONTENT | PARTS,
+    "deepseek": {"no content", "null content", "flat call", "all parts", "text parts"},
+    "gemma": TURNS_OUT_OF_ORDER | CALLS,
+    "gpt-oss": {"no content", "null content"} | PARTS,
+    "granite": WITHOUT_CONTENT | PARTS | {"tool parts", "tool object"},
+    "llama2": TURNS_OUT_OF_ORDER | WITHOUT_CONTENT | CALLS | PARTS,
+    # One call a message; a system prompt alone is refused where the tools go to the first question.
+    "llama3": {"calls with ids", "flat call", "system alone"},
+    "mistral": TURNS_OUT_OF_ORDER | WITHOUT_CONTENT | CALLS | {"odd role", "all parts"},
+    # Calls need ids of nine characters.
+    "mistral-tools": {"two systems", "developer", "odd role", "all parts", "call", "calls", "flat call", "thought and call", "tool parts", "tool object"},
+    "qwen3": {"all parts"},
+    "smollm": {"all parts"},
+    "snippets": {"attribute of undefined", "raise", "loops over none", "slices of none", "slices of nothing", "list of none", "iterator as JSON",
+                 "length of an iterator", "view as JSON", "split at nothing", "joins numbers"},
 }
 
 

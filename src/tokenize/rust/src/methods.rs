@@ -111,8 +111,7 @@ fn split_words(text: &str, most: usize) -> Vec<String> {
     while !rest.is_empty() {
         let end = if parts.len() < most { rest.find(is_space) } else { None };
         let Some(end) = end else {
-            let last = if parts.len() < most { rest } else { strip(rest, None, false, true) };
-            parts.push(last.to_string());
+            parts.push(rest.to_string());
             break;
         };
         parts.push(rest[..end].to_string());

@@ -1,4 +1,5 @@
 //! What Python's iterators and views of dicts do otherwise than lists.
+use crate::python::text_of;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use minijinja::{Error, ErrorKind};
 use std::fmt;
@@ -56,7 +57,8 @@ impl Object for View {
         Some(self.items.len())
     }
     fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}({})", self.name, Value::from(self.items.clone()))
+        let items = text_of(&Value::from(self.items.clone())).map_err(|_| fmt::Error)?;
+        write!(out, "{}({items})", self.name)
     }
 }
 

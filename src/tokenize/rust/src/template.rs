@@ -4,7 +4,7 @@ use crate::filters;
 use crate::methods;
 use crate::python::{text_of, value_of};
 use crate::tags::for_minijinja;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -56,7 +56,7 @@ fn environment(limits: &Limits, raised: Arc<Mutex<Option<String>>>) -> Environme
     env.add_function("_sliced", crate::sequences::sliced);
     env.add_function("_member", methods::member);
     env.add_function("_item", methods::item);
-    env.add_function("cycler", minijinja_contrib::globals::cycler);
+    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
     env.add_function("joiner", minijinja_contrib::globals::joiner);
     env.add_function("raise_exception", move |text: Value| -> Result<Value, Error> {
         let text = text_of(&text)?;
