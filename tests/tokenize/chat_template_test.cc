@@ -64,6 +64,37 @@ TEST(ChatTemplate, SeesTheChatAndWhatBelongsToIt) {
             "Hi");
 }
 
+TEST(ChatTemplate, ContinuesTheLastMessageWhereAllOfItIsThere) {
+  const auto continued = [](const char* text, const char* chat) {
+    const auto tokenizer = with_files({{"chat_template.jinja", text}});
+    const auto result = tokenizer->render_chat(
+        chat, {.add_generation_prompt = false, .continue_final_message = true});
+    return result ? *result : result.error().message();
+  };
+  constexpr const char* kPrefix = R"([{"role": "assistant", "content": "Sure\u2028 "}])";
+  EXPECT_EQ(continued("<{{ messages[0].content }}>", kPrefix), "<Sure\u2028 ");
+  // Where the template takes the mark's space away, all white space goes, of Unicode too.
+  EXPECT_EQ(continued("<{{ messages[0].content|trim }}>", kPrefix), "<Sure");
+  EXPECT_THAT(continued("{{ messages[0].content.split('u')[-1] }}", kPrefix),
+              HasSubstr("a part of it"));
+  EXPECT_THAT(continued("{{ messages[0].role }}", kPrefix), HasSubstr("leaves out"));
+}
+
+TEST(ChatTemplate, RefusesLoopsOverNone) {
+  EXPECT_THAT(failure_of("{% for x in tools %}{% endfor %}"), HasSubstr("none cannot be iterated"));
+  EXPECT_THAT(failure_of("{{ tools[1:] }}"), HasSubstr("none has no slices"));
+  EXPECT_THAT(failure_of("{{ messages|map(attribute='role')|tojson }}"), HasSubstr("iterator"));
+}
+
+TEST(ChatTemplate, LeavesUnfinishedTagsToTheParser) {
+  for (const char* text :
+       {"{% for", "{% for x in", "{% for x in %}", "{{ a['items'", "{{ a.items",
+        "{{ a[1:", "{{ ['items'] }}", "{{ 'a", "{% set x.items", "{{ }}", "{%"}) {
+    EXPECT_FALSE(failure_of(text).empty()) << text;
+  }
+  EXPECT_EQ(failure_of("{{ ['items'][0] }}{{ {'a': [1, 2][1:]}['a'] }}"), "rendered items[2]");
+}
+
 TEST(ChatTemplate, SaysWhatIsWrongWithTheArguments) {
   const auto tokenizer = with_files({{"chat_template.jinja", "A"}});
   const auto message = [&](const char* chat, const ChatOptions& options) {

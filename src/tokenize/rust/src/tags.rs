@@ -135,10 +135,10 @@ fn method_subscript(text: &str) -> Option<(&str, usize)> {
     DICT_METHODS.contains(&name).then_some((name, text.len() - rest.len()))
 }
 
-/// Whether `text` begins with brackets that hold a slice.
+/// Whether `text` begins with brackets that hold a slice; what is long beyond reason is none.
 fn is_slice(text: &str) -> bool {
     let (mut depth, mut quote) = (0usize, None);
-    for b in text.bytes() {
+    for b in text.bytes().take(1000) {
         match (quote, b) {
             (Some(open), _) if b == open => quote = None,
             (Some(_), _) => {}
@@ -209,7 +209,7 @@ fn with_members(tag: &str) -> String {
                 i += size;
             }
             b'(' | b'[' | b'{' => {
-                if let (b'[', Some(from), true) = (bytes[i], operand, is_slice(&tag[begin..])) {
+                if let Some(from) = operand.filter(|_| bytes[i] == b'[' && is_slice(&tag[begin..])) {
                     out.insert_str(from, "_sliced(");
                     out.push(')');
                 }
