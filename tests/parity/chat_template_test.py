@@ -49,7 +49,7 @@ SNIPPETS = {
     "special tokens": "{{ bos_token }}{{ eos_token }}[{{ unk_token }}][{{ pad_token }}]",
     "escapes": "{{ 'tab\\tnl\\nq\\'uA\\u00e9\\\\' }}{{ \"d\\\"q\" }}",
     "lists": "{{ [1,2,3]|map('string')|join }} {{ ['b','A']|sort }} {{ ['a','b']|reverse|list }} {{ range(3)|list }} {{ [1,2,3,4]|batch(2)|list }} {{ [3,1]|min }}{{ [3,1]|max }} {{ messages|rejectattr('role', 'in', ['user'])|map(attribute='role')|list }} {{ [0,1,'']|select|list }} {{ messages|groupby('role')|length }}",
-    "loop over text": "{% for c in 'a\u00e9' %}[{{ c }}]{% endfor %}",
+    "loop over text": "{% for c in 'a\u00e9' %}[{{ c }}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}]{% endfor %}{{ 'ab'|first }}{{ 'ab'|list }}{{ 'ab'|join('-') }}",
     "loops over none": "{% for x in tools %}{{ x }}{% endfor %}",
     "slices of none": "{{ tools[:] }}",
     "slices of nothing": "{{ nothing[1:] }}",

@@ -67,10 +67,14 @@ pub fn is_lazy(value: &Value) -> bool {
     value.downcast_object_ref::<Generator>().is_some() || value.downcast_object_ref::<View>().is_some()
 }
 
-/// What a loop goes through: anything but none, of which MiniJinja makes an empty list.
+/// What a loop goes through: anything but none, of which MiniJinja makes an empty list. Of a text it makes something that does
+/// not know where it ends, so the loop would not know its last turn.
 pub fn iterated(value: Value) -> Result<Value, Error> {
     if value.is_none() {
         return Err(Error::new(ErrorKind::InvalidOperation, "none cannot be iterated over"));
+    }
+    if let Some(text) = value.as_str() {
+        return Ok(text.chars().map(Value::from).collect::<Vec<_>>().into());
     }
     Ok(value)
 }
