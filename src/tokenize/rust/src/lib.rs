@@ -2,6 +2,7 @@
 //! status, and text that explains a failure. Whoever calls frees what it gets.
 mod filters;
 mod limits;
+mod members;
 mod methods;
 mod python;
 mod sequences;

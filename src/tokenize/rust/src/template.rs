@@ -1,6 +1,7 @@
 //! Chat templates, rendered as transformers' apply_chat_template renders them, in a sandbox: a template sees
 //! plain data and the functions below; there is no loader, so no file can be included.
 use crate::filters;
+use crate::members;
 use crate::methods;
 use crate::python::{text_of, value_of};
 use crate::tags::for_minijinja;
@@ -54,8 +55,8 @@ fn environment(limits: &Limits, raised: Arc<Mutex<Option<String>>>) -> Environme
     env.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     env.add_function("strftime_now", strftime_now);
     env.add_function("_sliced", crate::sequences::sliced);
-    env.add_function("_member", methods::member);
-    env.add_function("_item", methods::item);
+    env.add_function("_member", members::member);
+    env.add_function("_item", members::item);
     env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
     env.add_function("joiner", minijinja_contrib::globals::joiner);
     env.add_function("raise_exception", move |text: Value| -> Result<Value, Error> {
