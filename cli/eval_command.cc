@@ -24,7 +24,7 @@ struct EvalArgs {
   std::vector<std::string> candidates, logits, texts;
   std::optional<std::string> reference, reference_logits, field, protocol, encoding, cache, html;
   std::optional<int> context, stride, samples, seed, top, worst, threads;
-  bool no_cache = false, layers = false, weights_only = false, card = false;
+  bool no_cache = false, layers = false, layers_only = false, weights_only = false, card = false;
   bool json = false, quiet = false;
 };
 
@@ -51,6 +51,7 @@ EvalOptions options_of(const EvalArgs& args) {
   o.worst = args.worst.value_or(o.worst);
   o.threads = args.threads.value_or(0);
   o.layers = args.layers;
+  o.layers_only = args.layers_only;
   o.weights_only = args.weights_only;
   return o;
 }
@@ -63,7 +64,10 @@ Status check(const CLI::App& app, const EvalArgs& args) {
   if (args.cache && args.no_cache) {
     return Error(Code::kUsage, "eval: --cache and --no-cache contradict each other");
   }
-  if (args.card && (args.weights_only || !args.logits.empty())) {
+  if (args.weights_only && args.layers_only) {
+    return Error(Code::kUsage, "eval: --weights-only and --layers-only contradict each other");
+  }
+  if (args.card && (args.weights_only || args.layers_only || !args.logits.empty())) {
     return Error(Code::kUsage, "eval: --card takes models that are run");
   }
   return {};
@@ -147,8 +151,11 @@ Command add_eval_command(CLI::App& root) {
   add_list(app, "CANDIDATE", args->candidates, kPathValue, "model, or a file of logits");
   add_reference_flags(app, *args);
   add_text_flags(app, *args);
-  add_switch(app, "--layers", args->layers, "compare the weights of every module as well");
-  add_switch(app, "--weights-only", args->weights_only, "compare weights alone; runs no model");
+  add_switch(app, "--layers", args->layers, "compare weights and outputs of every module as well");
+  add_switch(app, "--layers-only", args->layers_only,
+             "only that: runs the reference for a few tokens, and no candidate");
+  add_switch(app, "--weights-only", args->weights_only,
+             "compare the weights of every module alone; runs no model");
   add_integer(app, "--worst", args->worst, 0, kMostWindows, "worst tokens to report; default 20");
   add_text(app, "--html", args->html, kFileValue, "write a report as one HTML page");
   add_switch(app, "--card", args->card,
@@ -161,6 +168,8 @@ Command add_eval_command(CLI::App& root) {
             "perplexity and divergence on a little of the texts that come with mlxmill"},
            {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only",
             "how far the weights of every module are from the original's"},
+           {"mlxmill eval sample-4bit --reference models/sample-llama --layers-only",
+            "its outputs as well, on what reaches it in the original"},
            {"mlxmill eval sample-4bit --reference models/sample-llama --weights-only --html "
             "report.html",
             "the same as a page"}},

@@ -98,30 +98,59 @@ std::string quantiles_text(const EvalModel& m) {
   return s.text();
 }
 
-std::string layers_text(const EvalModel& m) {
-  constexpr std::size_t kShown = 10;
-  std::vector<LayerError> worst = m.layers;
-  std::stable_sort(worst.begin(), worst.end(), [](const LayerError& a, const LayerError& b) {
-    return a.weight_error > b.weight_error;
-  });
+// Root mean square over the parameters of those that have one.
+std::optional<double> mean_error(const std::vector<LayerError>& layers,
+                                 std::optional<double> (*take)(const LayerError&)) {
   double squares = 0;
   double parameters = 0;
-  for (const LayerError& e : worst) {
-    squares += e.weight_error * e.weight_error * static_cast<double>(e.parameters);
+  for (const LayerError& e : layers) {
+    const std::optional<double> error = take(e);
+    if (!error) continue;
+    squares += *error * *error * static_cast<double>(e.parameters);
     parameters += static_cast<double>(e.parameters);
   }
-  std::string text =
-      fmt::format("{}: error of the weights {:.3f} % (root mean square over {}), largest\n",
-                  model_name(m), parameters > 0 ? std::sqrt(squares / parameters) * 100 : 0,
-                  plural(m.layers.size(), "module"));
-  Table table({Align::kLeft, Align::kRight, Align::kLeft});
+  if (!(parameters > 0)) return std::nullopt;
+  return std::sqrt(squares / parameters);
+}
+
+std::optional<double> of_weights(const LayerError& e) { return e.weight_error; }
+std::optional<double> of_outputs(const LayerError& e) { return e.output_error; }
+
+std::string error_text(const std::optional<double>& error) {
+  return error ? fmt::format("{:.3f} %", *error * 100) : "-";
+}
+
+// Where quality was lost: the largest errors of outputs, or of weights where there are no others.
+std::string layers_text(const EvalModel& m) {
+  constexpr std::size_t kShown = 10;
+  const std::optional<double> outputs = mean_error(m.layers, of_outputs);
+  const auto error = outputs ? of_outputs : of_weights;
+  std::vector<LayerError> worst = m.layers;
+  std::stable_sort(worst.begin(), worst.end(), [&](const LayerError& a, const LayerError& b) {
+    return error(a).value_or(-1) > error(b).value_or(-1);
+  });
   worst.resize(std::min(worst.size(), kShown));
+  std::string text = fmt::format("{}: error of the weights {}", model_name(m),
+                                 error_text(mean_error(m.layers, of_weights).value_or(0)));
+  if (outputs) text += fmt::format(", of the outputs {}", error_text(outputs));
+  text += fmt::format(" (root mean square over {}), largest\n", plural(m.layers.size(), "module"));
+  if (!outputs) {
+    Table table({Align::kLeft, Align::kRight, Align::kLeft});
+    for (const LayerError& e : worst) {
+      table.add({printable(e.path), error_text(e.weight_error), printable(e.coding)});
+    }
+    return text + table.text("  ");
+  }
+  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
+  table.add({"MODULE", "OUTPUTS", "WEIGHTS", "CODING"});
   for (const LayerError& e : worst) {
-    table.add(
-        {printable(e.path), fmt::format("{:.3f} %", e.weight_error * 100), printable(e.coding)});
+    table.add({printable(e.path), error_text(e.output_error), error_text(e.weight_error),
+               printable(e.coding)});
   }
   return text + table.text("  ");
 }
+
+Json optional_json(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
 
 Json estimate_json(const Estimate& e) { return {{"value", e.value}, {"error", e.error}}; }
 
@@ -193,7 +222,12 @@ Json model_json(const EvalModel& m) {
     layers.push_back({{"path", e.path},
                       {"coding", e.coding},
                       {"parameters", e.parameters},
-                      {"weight_error", e.weight_error}});
+                      {"weight_error", e.weight_error},
+                      {"output_error", optional_json(e.output_error)}});
+    if (e.output_errors.empty()) continue;
+    Json each = Json::array();
+    for (const auto& error : e.output_errors) each.push_back(optional_json(error));
+    layers.back()["output_errors"] = std::move(each);
   }
   json["texts"] = std::move(texts);
   json["histogram"] = std::move(bins);
@@ -222,6 +256,10 @@ std::string eval_text(const EvalReport& report) {
                       plural(report.windows, "window"),
                       printable(fmt::format("{}", fmt::join(report.texts, ", ")))));
   }
+  if (report.output_tokens > 0) {
+    s.add("outputs", fmt::format("of what reached the reference's modules at {}",
+                                 plural(report.output_tokens, "token")));
+  }
   if (!report.reference.empty()) {
     std::string line = printable(report.reference);
     if (scored && report.models.front().total.comparison) {
@@ -241,10 +279,15 @@ std::string eval_text(const EvalReport& report) {
 Json eval_json(const EvalReport& report) {
   Json models = Json::array();
   for (const EvalModel& m : report.models) models.push_back(model_json(m));
-  return {{"reference", report.reference}, {"reference_storage", report.reference_storage},
-          {"protocol", report.protocol},   {"texts", report.texts},
-          {"windows", report.windows},     {"vocabulary", report.vocabulary},
-          {"complete", report.complete},   {"seconds", report.seconds},
+  return {{"reference", report.reference},
+          {"reference_storage", report.reference_storage},
+          {"protocol", report.protocol},
+          {"texts", report.texts},
+          {"windows", report.windows},
+          {"vocabulary", report.vocabulary},
+          {"output_tokens", report.output_tokens},
+          {"complete", report.complete},
+          {"seconds", report.seconds},
           {"models", std::move(models)}};
 }
 

@@ -61,8 +61,10 @@ struct EvalOptions {
   ReferenceEncoding encoding = ReferenceEncoding::kTop;
   int cache_top = 256;  ///< kTop: how many tokens are kept exactly.
 
-  bool layers = false;        ///< Compare the weights of every module with the reference's.
-  bool weights_only = false;  ///< Only that: no model is run. Implies `layers`.
+  bool layers = false;  ///< Compare weights and outputs of every module with the reference's.
+  /// Only that: no candidate is run, and the reference for a few tokens. Implies `layers`.
+  bool layers_only = false;
+  bool weights_only = false;  ///< Of that only the weights: no model is run. Implies `layers`.
   int worst = 20;             ///< How many of the worst tokens to report.
   int threads = 0;            ///< 0: every core this process may use.
 };
@@ -131,12 +133,18 @@ struct WorstToken {
   double candidate_probability = 0;
 };
 
-/// How far the weights of a module are from the reference's: |W' - W| / |W| in the Frobenius norm.
+/// How far a module is from the reference's. Errors are relative, in the Frobenius norm.
 struct LayerError {
   std::string path;    ///< "model.layers.0.mlp.down_proj"
   std::string coding;  ///< "affine 4-bit, groups of 64", or the dtype.
   std::uint64_t parameters = 0;
-  double weight_error = 0;
+  double weight_error = 0;  ///< |W' - W| / |W|
+  /// |X (W' - W)^T| / |X W^T|, X being what reached the reference's module at the sampled tokens.
+  /// Absent where nothing did, for modules that are no product with a weight (embeddings,
+  /// convolutions), and where no inputs were sampled.
+  std::optional<double> output_error;
+  /// Of a stack (experts, heads): the same of each matrix; absent for one that no token reached.
+  std::vector<std::optional<double>> output_errors;
 };
 
 struct EvalModel {
@@ -162,6 +170,7 @@ struct EvalReport {
   std::vector<std::string> texts;
   std::uint64_t windows = 0;  ///< Of a complete run.
   std::int64_t vocabulary = 0;
+  std::uint64_t output_tokens = 0;  ///< Sampled for LayerError::output_error; 0: none were.
   std::vector<EvalModel> models;  ///< Smallest KL first; without a reference, smallest perplexity.
   bool complete = true;
   double seconds = 0;
@@ -169,7 +178,7 @@ struct EvalReport {
 
 /// How far a long evaluation is, with the estimate so far.
 struct EvalProgress {
-  std::string_view phase;  ///< "reference", "scoring", "layers"
+  std::string_view phase;  ///< "reference", "inputs", "scoring", "layers"
   std::string_view model;
   std::uint64_t done = 0;  ///< Windows, or modules.
   std::uint64_t total = 0;

@@ -65,6 +65,26 @@ struct Logits {
 /// Which positions logits are wanted of.
 enum class LogitsOf : std::uint8_t { kLast, kAll };
 
+/// Rows that reached the weight of a module, as the model computed them.
+struct InputRows {
+  DType dtype = DType::kBF16;
+  std::size_t columns = 0;
+  std::vector<std::byte> values;  ///< [rows, columns] of dtype, row-major.
+
+  std::size_t rows() const {
+    return columns == 0 ? 0 : values.size() / dtype_bytes(dtype) / columns;
+  }
+};
+
+/// One product x W^T of a module.
+struct ModuleInput {
+  std::string module;                     ///< Its path: "model.layers.0.mlp.down_proj".
+  std::shared_ptr<const InputRows> rows;  ///< x; modules that read the same share it.
+  /// Of a stack of matrices (experts, heads) those that each row met, as many for every row, row by
+  /// row. Empty: every row met all there are.
+  std::vector<std::uint32_t> matrices;
+};
+
 /// What a model remembers of one sequence: keys, values and recurrent states. Belongs to the model
 /// that made it, which must live as long.
 class ModelCache {
@@ -108,6 +128,11 @@ class Model {
   /// kCancelled, after which the cache holds the chunks that were done.
   Result<Logits> run(std::span<const std::int32_t> ids, ModelCache& cache,
                      LogitsOf which = LogitsOf::kLast) const;
+
+  /// Runs one token as run() does, and says what reached the weights of its modules: every product
+  /// with a weight in the order they were computed, the head's too. Embeddings and convolutions are
+  /// none. Errors: those of run().
+  Result<std::vector<ModuleInput>> run_watched(std::int32_t id, ModelCache& cache) const;
 
   /// Writes a cache to a safetensors file, with the ids of its tokens if the caller gives them.
   Status save_cache(const ModelCache& cache, const std::filesystem::path& file,

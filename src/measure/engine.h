@@ -12,6 +12,7 @@
 #include "io/hash.h"
 #include "mlxmill/evaluate.h"
 #include "mlxmill/result.h"
+#include "mlxmill/run.h"
 
 namespace mlxmill::measure {
 
@@ -42,6 +43,12 @@ class Engine {
   }
   /// Tokens generated per second behind a short prompt; 0 where nothing is generated.
   virtual Result<double> decode_per_second(std::span<const std::int32_t> /*tokens*/) { return 0.0; }
+  /// What reaches its modules at `positions` (rising) of these tokens. Errors: those of Model::run;
+  /// kUnsupported for what has no modules.
+  virtual Result<std::vector<ModuleInput>> inputs_at(std::span<const std::int32_t> /*tokens*/,
+                                                     std::span<const std::uint32_t> /*positions*/) {
+    return Error(Code::kUnsupported, "logits alone have no modules");
+  }
   /// A token for people; "#ID" without a tokenizer.
   virtual std::string token_text(std::int32_t id) const = 0;
   /// Of everything its logits follow from.

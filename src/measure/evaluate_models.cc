@@ -12,6 +12,7 @@
 #include "io/hash.h"
 #include "measure/candidate_run.h"
 #include "measure/engine.h"
+#include "measure/input_sample.h"
 #include "measure/layer_errors.h"
 #include "measure/logits_file.h"
 #include "measure/model_facts.h"
@@ -37,7 +38,7 @@ class Evaluation {
   Evaluation(const EvalOptions& options, const EvalCallbacks& callbacks)
       : o_(options), callbacks_(callbacks) {
     if (o_.threads <= 0) o_.threads = base::available_cores();
-    if (o_.weights_only) o_.layers = true;
+    if (o_.weights_only || o_.layers_only) o_.layers = true;
     // Reading a file of logits again is as fast as reading what was kept of it.
     const bool models = std::any_of(o_.candidates.begin(), o_.candidates.end(),
                                     [](const fs::path& p) { return !measure::is_logits_file(p); });
@@ -49,6 +50,8 @@ class Evaluation {
  private:
   Status check_options() const;
   Status open_reference();
+  Status open_for_layers();
+  Status sample_inputs();
   Status cache_reference(const fs::path& path, const measure::CacheIdentity& identity);
   Status add_candidate(const fs::path& path);
   Status add_layers(EvalModel& model);
@@ -63,10 +66,14 @@ class Evaluation {
   std::optional<measure::CachedReference> cached_;
   std::optional<measure::Cut> cut_;  ///< The reference's windows.
   std::string reference_key_;        ///< Of everything the reference's rows follow from.
+  measure::InputSample inputs_;      ///< Of the reference's modules.
 };
 
 Status Evaluation::check_options() const {
   if (o_.candidates.empty()) return Error(Code::kUsage, "no model to evaluate");
+  if (o_.weights_only && o_.layers_only) {
+    return Error(Code::kUsage, "either weights alone are compared, or outputs as well");
+  }
   if (o_.layers && o_.reference.empty()) {
     return Error(Code::kUsage, "weights are compared with a reference's")
         .hint("add --reference ORIGINAL");
@@ -92,6 +99,7 @@ Status Evaluation::open_reference() {
     MLXMILL_ASSIGN(cut_, reference_engine_->cut(o_));
     report_.reference = reference_engine_->facts().name;
     report_.reference_storage = "exact";
+    if (o_.layers) MLXMILL_TRY(sample_inputs());
     if (o_.cache->empty()) {
       direct_.emplace(reference_engine_->source(), o_.threads);
       return {};
@@ -118,6 +126,41 @@ Status Evaluation::open_reference() {
   report_.reference = identity.model_name;
   report_.protocol = identity.protocol;
   report_.reference_storage = measure::describe_encoding(identity.encoding);
+  return {};
+}
+
+// Only what cannot be run is done without: its weights are compared all the same.
+Status Evaluation::open_for_layers() {
+  report_.reference = o_.reference.filename().string();
+  Result<std::unique_ptr<measure::Engine>> engine = measure::open_engine(o_.reference, o_);
+  if (engine) {
+    reference_engine_ = *std::move(engine);
+    MLXMILL_ASSIGN(cut_, reference_engine_->cut(o_));
+    report_.texts = cut_->texts;
+    report_.vocabulary = reference_engine_->source().vocabulary();
+    MLXMILL_TRY(sample_inputs());
+    reference_engine_.reset();
+    return {};
+  }
+  const Code code = engine.error().code();
+  if (code != Code::kUnsupported && code != Code::kNoMemory) return std::move(engine).error();
+  if (callbacks_.note) {
+    callbacks_.note("only weights are compared, as the reference cannot be run: " +
+                    engine.error().message());
+  }
+  return {};
+}
+
+Status Evaluation::sample_inputs() {
+  const auto progress = [&](std::size_t done, std::size_t total) {
+    if (callbacks_.progress) {
+      callbacks_.progress(
+          {"inputs", reference_engine_->facts().name, done, total, 0, 0, std::nullopt});
+    }
+    return !cancelled();
+  };
+  MLXMILL_ASSIGN(inputs_, measure::sample_inputs(*reference_engine_, cut_->windows, progress));
+  report_.output_tokens = inputs_.tokens;
   return {};
 }
 
@@ -152,7 +195,7 @@ Status Evaluation::add_layers(EvalModel& model) {
     return !cancelled();
   };
   MLXMILL_ASSIGN(model.layers,
-                 measure::layer_errors(model.path, o_.reference, o_.threads, progress));
+                 measure::layer_errors(model.path, o_.reference, inputs_, o_.threads, progress));
   return {};
 }
 
@@ -160,7 +203,7 @@ Status Evaluation::add_candidate(const fs::path& path) {
   const Clock::time_point begin = Clock::now();
   EvalModel model;
   model.path = path;
-  if (o_.weights_only) {
+  if (o_.weights_only || o_.layers_only) {
     MLXMILL_TRY(measure::folder_facts(path, model));
     model.complete = true;
   } else {
@@ -192,7 +235,7 @@ Result<EvalReport> Evaluation::run() {
   MLXMILL_TRY(check_options());
   report_.protocol = measure::describe_protocol(o_);
   if (o_.weights_only) report_.reference = o_.reference.filename().string();
-  MLXMILL_TRY(open_reference());
+  MLXMILL_TRY(o_.layers_only ? open_for_layers() : open_reference());
   for (const fs::path& path : o_.candidates) {
     Status status = add_candidate(path);
     // What was measured before is worth showing.

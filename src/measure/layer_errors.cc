@@ -13,6 +13,7 @@
 #include "convert/job_reader.h"
 #include "formats/quantization_config.h"
 #include "kernels/kernels.h"
+#include "measure/output_error.h"
 
 namespace mlxmill::measure {
 namespace {
@@ -88,8 +89,20 @@ class WeightReader {
 struct Pair {
   const Job* candidate = nullptr;
   const Job* reference = nullptr;
+  OutputError::Shape shape;
   LayerError result;
 };
+
+// Axes before the last two count matrices.
+OutputError::Shape shape_of(const convert::OutputTensor& tensor) {
+  const std::size_t axes = tensor.shape.size();
+  const auto extent = [&](std::size_t axis) {
+    return static_cast<std::uint64_t>(tensor.shape[axis]);
+  };
+  OutputError::Shape shape{1, extent(axes - 2), extent(axes - 1)};
+  for (std::size_t axis = 0; axis + 2 < axes; ++axis) shape.matrices *= extent(axis);
+  return shape;
+}
 
 Result<std::vector<Pair>> pair_up(const Conversion& candidate, const Conversion& reference) {
   std::map<std::string, const Job*> known;
@@ -109,7 +122,7 @@ Result<std::vector<Pair>> pair_up(const Conversion& candidate, const Conversion&
                                job->elements))
           .at("tensor " + tensor.name);
     }
-    Pair pair{job, &other, {}};
+    Pair pair{job, &other, shape_of(tensor), {}};
     pair.result.path = tensor.name.substr(0, tensor.name.size() - kWeight.size());
     pair.result.coding = job->scheme ? describe(*job->scheme) : std::string(dtype_name(job->from));
     pair.result.parameters = job->elements;
@@ -130,12 +143,20 @@ struct Buffers {
   WeightReader reference_reader;
   std::vector<float> candidate;
   std::vector<float> reference;
+  base::ThreadPool alone{1};  // Modules are shared out, not what is in them.
 };
 
-Status measure_pair(Pair& pair, Buffers& buffers) {
+Status measure_pair(Pair& pair, std::span<const ModuleInput> inputs, Buffers& buffers) {
   double difference = 0;
   double size = 0;
-  const std::uint64_t unit = std::max<std::uint64_t>(pair.candidate->unit_elements, 1);
+  std::uint64_t unit = std::max<std::uint64_t>(pair.candidate->unit_elements, 1);
+  std::optional<OutputError> outputs;
+  if (!inputs.empty()) {
+    MLXMILL_ASSIGN(outputs, OutputError::make(inputs, pair.shape));
+    // Whole rows.
+    const std::uint64_t columns = pair.shape.columns;
+    unit = std::max(unit / columns * columns, columns);
+  }
   for (std::uint64_t begin = 0; begin < pair.candidate->elements; begin += unit) {
     const std::uint64_t end = std::min(begin + unit, pair.candidate->elements);
     MLXMILL_TRY(buffers.candidate_reader.read(*pair.candidate, begin, end, buffers.candidate));
@@ -146,14 +167,20 @@ Status measure_pair(Pair& pair, Buffers& buffers) {
       difference += d * d;
       size += w * w;
     }
+    if (outputs) {
+      outputs->add(begin / pair.shape.columns, buffers.candidate, buffers.reference, buffers.alone);
+    }
   }
   pair.result.weight_error = size > 0 ? std::sqrt(difference / size) : std::sqrt(difference);
+  if (!outputs) return {};
+  pair.result.output_error = outputs->total();
+  if (pair.shape.matrices > 1) pair.result.output_errors = outputs->each();
   return {};
 }
 
 // Modules are taken from a shared counter; the first error, or that the caller stopped, ends it.
 Status measure_all(std::vector<Pair>& pairs, const Conversion& made, const Conversion& original,
-                   int threads, const LayerProgress& progress) {
+                   const InputSample& inputs, int threads, const LayerProgress& progress) {
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   std::size_t done = 0;
@@ -161,7 +188,7 @@ Status measure_all(std::vector<Pair>& pairs, const Conversion& made, const Conve
   base::run_workers(std::max(threads, 1), [&](int) {
     Buffers buffers(made, original);
     for (std::size_t i = next++; i < pairs.size(); i = next++) {
-      Status status = measure_pair(pairs[i], buffers);
+      Status status = measure_pair(pairs[i], inputs.of(pairs[i].result.path), buffers);
       const std::lock_guard lock(mutex);
       if (!status) status.error().at(pairs[i].result.path);
       if (status && !progress(++done, pairs.size())) {
@@ -178,13 +205,14 @@ Status measure_all(std::vector<Pair>& pairs, const Conversion& made, const Conve
 }  // namespace
 
 Result<std::vector<LayerError>> layer_errors(const std::filesystem::path& candidate,
-                                             const std::filesystem::path& reference, int threads,
+                                             const std::filesystem::path& reference,
+                                             const InputSample& inputs, int threads,
                                              const LayerProgress& progress) {
   MLXMILL_ASSIGN(const Conversion made, open_weights(candidate));
   MLXMILL_ASSIGN(const Conversion original, open_weights(reference));
   Result<std::vector<Pair>> pairs = pair_up(made, original);
   if (!pairs) return std::move(pairs).error().at(candidate.string());
-  MLXMILL_TRY(measure_all(*pairs, made, original, threads, progress));
+  MLXMILL_TRY(measure_all(*pairs, made, original, inputs, threads, progress));
   std::vector<LayerError> errors;
   for (Pair& pair : *pairs) errors.push_back(std::move(pair.result));
   return errors;

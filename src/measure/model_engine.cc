@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "measure/engine.h"
 #include "measure/load_texts.h"
@@ -53,6 +54,20 @@ class ModelSource : public evaluate::LogitsSource {
     return {};
   }
 
+  Result<std::vector<ModuleInput>> inputs_at(std::span<const std::int32_t> tokens,
+                                             std::span<const std::uint32_t> positions) {
+    ModelCache cache = model_.new_cache();
+    std::vector<ModuleInput> all;
+    std::size_t at = 0;
+    for (const std::uint32_t position : positions) {
+      if (at < position) MLXMILL_TRY(model_.run(tokens.subspan(at, position - at), cache));
+      MLXMILL_ASSIGN(std::vector<ModuleInput> inputs, model_.run_watched(tokens[position], cache));
+      std::move(inputs.begin(), inputs.end(), std::back_inserter(all));
+      at = position + 1;
+    }
+    return all;
+  }
+
   Result<double> decode_per_second(std::span<const std::int32_t> tokens) {
     using Clock = std::chrono::steady_clock;
     ModelCache cache = model_.new_cache();
@@ -91,6 +106,10 @@ class ModelEngine : public Engine {
   Result<io::Digest> digest() const override;
   Result<double> decode_per_second(std::span<const std::int32_t> tokens) override {
     return source_.decode_per_second(tokens);
+  }
+  Result<std::vector<ModuleInput>> inputs_at(std::span<const std::int32_t> tokens,
+                                             std::span<const std::uint32_t> positions) override {
+    return source_.inputs_at(tokens, positions);
   }
 
  private:

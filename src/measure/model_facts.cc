@@ -29,6 +29,7 @@ evaluate::WindowRule rule_of(const EvalOptions& options) {
 
 std::string describe_protocol(const EvalOptions& options) {
   if (options.weights_only) return "weights only";
+  if (options.layers_only) return "modules only; " + evaluate::describe(rule_of(options));
   if (options.candidates.empty() || !is_logits_file(options.candidates.front())) {
     return evaluate::describe(rule_of(options));
   }

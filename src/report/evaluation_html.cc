@@ -49,8 +49,11 @@ std::string header(const EvalReport& r) {
   std::string texts;
   for (const std::string& name : r.texts) texts += (texts.empty() ? "" : ", ") + escape(name);
   std::string lead = escape(r.protocol);
-  if (!texts.empty()) lead += fmt::format(" · {} windows of {}", r.windows, texts);
+  if (r.windows > 0 && !texts.empty()) lead += fmt::format(" · {} windows of {}", r.windows, texts);
   if (!r.reference_storage.empty()) lead += " · reference kept: " + escape(r.reference_storage);
+  if (r.output_tokens > 0) {
+    lead += fmt::format(" · outputs of modules at {} tokens", r.output_tokens);
+  }
   std::string partial;
   if (!r.complete) {
     partial =
@@ -89,6 +92,14 @@ std::string sections(const EvalReport& r) {
               compared ? "Mean KL divergence of each text; the darker, the worse within its column."
                        : "Perplexity of each text.",
               report::domains_table(r));
+  page += section(
+      "Error of the outputs",
+      fmt::format("Distance of what each module makes of its inputs in the reference from what the "
+                  "reference makes of them, relative to its size, over {} tokens; columns are "
+                  "layers. The number is the mean of the row; shades are from each model's "
+                  "smallest error to its largest.",
+                  r.output_tokens),
+      report::output_heat(r));
   page +=
       section("Error of the weights",
               "Distance of each matrix from the reference's, relative to its size; columns are "

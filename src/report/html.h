@@ -34,6 +34,8 @@ std::string worst_tokens(const EvalReport& report);
 std::string kl_chart(const EvalReport& report);
 std::string kl_histograms(const EvalReport& report);
 std::string layer_heat(const EvalReport& report);
+/// The same of outputs.
+std::string output_heat(const EvalReport& report);
 
 /// "low ... high" under a heat map.
 std::string heat_scale(std::string_view low, std::string_view high);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "report/html.h"
@@ -215,19 +216,35 @@ struct Range {
   double high = 0;
 };
 
-std::string heat_cell(const LayerError& e, const Range& range) {
-  const double width = range.high - range.low;
+// What a heat map shows of a module; nothing for one without.
+using ErrorOf = std::optional<double> (*)(const LayerError&);
 
-  return fmt::format("<td class=\"cell\" style=\"--v:{:.3f}\" title=\"{}: {} ({})\"></td>",
-                     0.08 + (width > 0 ? (e.weight_error - range.low) / width * 0.92 : 0),
-                     escape(e.path), percent(e.weight_error), escape(e.coding));
+std::optional<double> of_weights(const LayerError& e) { return e.weight_error; }
+std::optional<double> of_outputs(const LayerError& e) { return e.output_error; }
+
+std::string describe(const LayerError& e) {
+  std::string text = fmt::format("{}: weights {}", escape(e.path), percent(e.weight_error));
+  if (e.output_error) text += ", outputs " + percent(*e.output_error);
+  if (!e.output_errors.empty()) {
+    const auto reached = std::count_if(e.output_errors.begin(), e.output_errors.end(),
+                                       [](const auto& error) { return error.has_value(); });
+    text += fmt::format(" in {} of {} matrices", reached, e.output_errors.size());
+  }
+  return text + " (" + escape(e.coding) + ")";
 }
 
-std::string heat_table(const EvalModel& m, const Range& range) {
+std::string heat_cell(const LayerError& e, ErrorOf error, const Range& range) {
+  const double width = range.high - range.low;
+  return fmt::format("<td class=\"cell\" style=\"--v:{:.3f}\" title=\"{}\"></td>",
+                     0.08 + (width > 0 ? (*error(e) - range.low) / width * 0.92 : 0), describe(e));
+}
+
+std::string heat_table(const EvalModel& m, ErrorOf error, const Range& range) {
   std::vector<std::string> rows;
   std::map<std::string, std::map<int, const LayerError*>> cells;
   std::set<int> columns;
   for (const LayerError& e : m.layers) {
+    if (!error(e)) continue;
     const LayerPlace place = place_of(e.path);
     if (!cells.contains(place.row)) rows.push_back(place.row);
     cells[place.row][place.column] = &e;
@@ -238,20 +255,36 @@ std::string heat_table(const EvalModel& m, const Range& range) {
   t += "</tr></thead><tbody>\n";
   for (const std::string& row : rows) {
     double sum = 0;
-    for (const auto& [column, e] : cells[row]) sum += e->weight_error;
+    for (const auto& [column, e] : cells[row]) sum += *error(*e);
     t += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td>", escape(row),
                      percent(sum / static_cast<double>(cells[row].size())));
     if (const auto single = cells[row].find(-1); single != cells[row].end()) {
-      t += heat_cell(*single->second, range);
+      t += heat_cell(*single->second, error, range);
     } else {
       for (const int c : columns) {
         const auto found = cells[row].find(c);
-        t += found == cells[row].end() ? "<td></td>" : heat_cell(*found->second, range);
+        t += found == cells[row].end() ? "<td></td>" : heat_cell(*found->second, error, range);
       }
     }
     t += "</tr>\n";
   }
   return t + "</tbody></table></div>\n";
+}
+
+std::string heat_maps(const EvalReport& report, ErrorOf error) {
+  std::string t;
+  for (const EvalModel& m : report.models) {
+    Range range;
+    for (const LayerError& e : m.layers) {
+      if (!error(e)) continue;
+      range.low = std::min(range.low, *error(e));
+      range.high = std::max(range.high, *error(e));
+    }
+    if (range.low > range.high) continue;
+    t += "<h3>" + escape(m.name) + "</h3>\n" + heat_table(m, error, range);
+    t += heat_scale(percent(range.low), percent(range.high));
+  }
+  return t;
 }
 
 }  // namespace
@@ -287,19 +320,7 @@ std::string kl_histograms(const EvalReport& report) {
       kWidth, y + 26, rows);
 }
 
-std::string layer_heat(const EvalReport& report) {
-  std::string t;
-  for (const EvalModel& m : report.models) {
-    if (m.layers.empty()) continue;
-    Range range;
-    for (const LayerError& e : m.layers) {
-      range.low = std::min(range.low, e.weight_error);
-      range.high = std::max(range.high, e.weight_error);
-    }
-    t += "<h3>" + escape(m.name) + "</h3>\n" + heat_table(m, range);
-    t += heat_scale(percent(range.low), percent(range.high));
-  }
-  return t;
-}
+std::string layer_heat(const EvalReport& report) { return heat_maps(report, of_weights); }
+std::string output_heat(const EvalReport& report) { return heat_maps(report, of_outputs); }
 
 }  // namespace mlxmill::report

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "runtime/primitives/product.h"
+#include "runtime/watch.h"
 
 namespace mlxmill::runtime {
 namespace {
@@ -29,6 +30,7 @@ mx::array gathered(const mx::array& weight, const mx::array& x, const mx::array&
 }  // namespace
 
 mx::array apply(const Linear& layer, const mx::array& x) {
+  if (Watch* watch = Watch::current()) watch->met(layer, x);
   if (multiplies_on_cpu(layer, x, 2)) return multiply_on_cpu({&layer}, x)[0];
   if (layer.scales) {
     mx::array y =
@@ -42,7 +44,12 @@ mx::array apply(const Linear& layer, const mx::array& x) {
 
 std::vector<mx::array> apply_all(const std::vector<const Linear*>& layers, const mx::array& x) {
   const auto here = [&](const Linear* layer) { return multiplies_on_cpu(*layer, x, 2); };
-  if (std::all_of(layers.begin(), layers.end(), here)) return multiply_on_cpu(layers, x);
+  if (std::all_of(layers.begin(), layers.end(), here)) {
+    if (Watch* watch = Watch::current()) {
+      for (const Linear* layer : layers) watch->met(*layer, x);
+    }
+    return multiply_on_cpu(layers, x);
+  }
   std::vector<mx::array> results;
   for (const Linear* layer : layers) results.push_back(apply(*layer, x));
   return results;
@@ -56,6 +63,7 @@ mx::array apply_transposed(const Linear& layer, const mx::array& x) {
 
 mx::array apply_gathered(const Linear& layer, const mx::array& x, const mx::array& indices,
                          bool sorted) {
+  if (Watch* watch = Watch::current()) watch->met(layer, x, indices);
   mx::array y =
       multiplies_on_cpu(layer, x, 3) ? gather_on_cpu(layer, x, indices)
       : layer.scales

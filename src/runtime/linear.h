@@ -1,9 +1,11 @@
-// Products with weights, plain or quantized: the one place that decides what computes them.
+// Products with weights, plain or quantized: the one place that decides what computes them, and
+// that tells a Watch (runtime/watch.h) what they read.
 #pragma once
 
 #include <mlx/mlx.h>
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "mlxmill/scheme.h"
@@ -18,7 +20,8 @@ struct Linear {
   std::optional<mx::array> scales;
   std::optional<mx::array> biases;  ///< Of the groups; affine only.
   std::optional<mx::array> bias;
-  Scheme scheme;  ///< Of the codes.
+  Scheme scheme;          ///< Of the codes.
+  std::string path = {};  ///< Of the module.
 
   int outputs() const { return weight.shape(-2); }
 };
@@ -29,7 +32,7 @@ mx::array apply(const Linear& layer, const mx::array& x);
 /// As apply, of several layers that read the same x.
 std::vector<mx::array> apply_all(const std::vector<const Linear*>& layers, const mx::array& x);
 
-/// x [..., out] to [..., in]: x W, without the bias.
+/// x [..., out] to [..., in]: x W, without the bias. Not told to a Watch.
 mx::array apply_transposed(const Linear& layer, const mx::array& x);
 
 /// Each row by the expert that its index names. Requires x [..., 1, in] and indices whose shape

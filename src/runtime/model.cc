@@ -4,6 +4,7 @@
 
 #include "runtime/mlx_guard.h"
 #include "runtime/model_parts.h"
+#include "runtime/watch.h"
 
 namespace mlxmill {
 namespace {
@@ -111,6 +112,12 @@ Result<Logits> Model::run(std::span<const std::int32_t> ids, ModelCache& cache,
     logits.positions = logits.values.size() / logits.vocabulary;
     return logits;
   });
+}
+
+Result<std::vector<ModuleInput>> Model::run_watched(std::int32_t id, ModelCache& cache) const {
+  const runtime::Watch watch;
+  MLXMILL_TRY(run(std::span(&id, 1), cache));
+  return runtime::guarded([&]() -> Result<std::vector<ModuleInput>> { return watch.inputs(); });
 }
 
 }  // namespace mlxmill

@@ -57,6 +57,23 @@ PYTHON
 expect 0 mlxmill eval models/sample-llama --reference models/sample-llama --weights-only --json
 python3 -c 'import json; assert {e["weight_error"] for e in json.load(open("out"))["models"][0]["layers"]} == {0.0}'
 
+# A reference of a family that is converted only: weights, and why there is no more.
+cp -r models/sample-llama unrunnable
+sed 's/"model_type": "llama"/"model_type": "nanbeige"/; s/LlamaForCausalLM/NanbeigeForCausalLM/' models/sample-llama/config.json > unrunnable/config.json
+mlxmill convert unrunnable --bits 4 -o unrunnable-4bit --quiet > converted
+expect 0 mlxmill eval unrunnable-4bit --reference unrunnable --layers-only --json
+has err '^note: only weights are compared, as the reference cannot be run: '
+python3 - <<'PYTHON'
+import json
+report = json.load(open("out"))
+layers = report["models"][0]["layers"]
+assert report["output_tokens"] == 0 and len(layers) == 43, report
+assert all(e["output_error"] is None and e["weight_error"] > 0.05 for e in layers), layers
+PYTHON
+expect 0 mlxmill eval unrunnable-4bit --reference unrunnable --layers-only
+has out '^unrunnable-4bit: error of the weights [0-9.]+ % \(root mean square over 43 modules\), largest$'
+has_not out 'outputs'
+
 # What it refuses.
 logits nan.safetensors nan
 expect 6 mlxmill eval nan.safetensors --reference reference.safetensors
@@ -76,6 +93,13 @@ expect 2 mlxmill eval
 has err 'CANDIDATE is missing'
 expect 2 mlxmill eval near.safetensors --weights-only
 has err 'weights are compared with a reference'
+expect 2 mlxmill eval sample-4bit --layers-only
+has err 'weights are compared with a reference'
+expect 2 mlxmill eval sample-4bit --reference models/sample-llama --layers-only --weights-only
+has err '^error: eval: --weights-only and --layers-only contradict each other$'
+expect 2 mlxmill eval sample-4bit --reference models/sample-llama --layers-only --card
+has err 'eval: --card takes models that are run'
+expect 4 mlxmill eval sample-4bit --reference nowhere --layers-only
 expect 2 mlxmill eval near.safetensors --text models/sample-llama/config.json
 has err 'files of logits bring their own tokens'
 expect 2 mlxmill eval near.safetensors --protocol llama-perplexity --stride 8

@@ -27,6 +27,31 @@ assert 0 < kl[0] < 0.01 < kl[1], kl
 assert eight["worst"][0]["before"] and len(eight["layers"]) == 43
 PYTHON
 has report.html 'sample-8bit'
+has report.html '<h2>Error of the outputs</h2>'
+
+# Outputs of modules: on the same inputs whether candidates run or not, none where nothing is quantized, more with fewer bits.
+mlxmill eval sample-3bit sample-8bit models/sample-llama --reference models/sample-llama $settings --layers-only --json > only
+python3 - <<'PYTHON'
+import json
+scored = {m["name"]: m["layers"] for m in json.load(open("out"))["models"]}
+report = json.load(open("only"))
+layers = {m["name"]: m["layers"] for m in report["models"]}
+assert report["output_tokens"] == json.load(open("out"))["output_tokens"] == 128 and report["protocol"].startswith("modules only;")
+assert all("scores" not in m for m in report["models"])
+assert layers["sample-8bit"] == scored["sample-8bit"] and layers["sample-3bit"] == scored["sample-3bit"]
+assert all(e["output_error"] == 0 and e["weight_error"] == 0 for e in layers["sample-llama"])
+for three, eight in zip(layers["sample-3bit"], layers["sample-8bit"]):
+    assert three["path"] == eight["path"] and "output_errors" not in three
+    assert 0.001 < eight["output_error"] < 0.02 < 0.05 < three["output_error"] < 0.6, (three, eight)
+PYTHON
+mlxmill eval sample-3bit --reference models/sample-llama $settings --layers-only --threads 1 --json > alone
+python3 -c 'import json; a, b = (next(m["layers"] for m in json.load(open(f))["models"] if m["name"] == "sample-3bit") for f in ("only", "alone")); assert a == b'
+mlxmill eval sample-3bit --reference models/sample-llama $settings --layers-only > out
+has out '^sample-3bit: error of the weights [0-9.]+ %, of the outputs [0-9.]+ % \(root mean square over 43 modules\), largest$'
+has out '^  MODULE +OUTPUTS  WEIGHTS  CODING$'
+has out '^  model.layers.[0-9.a-z_]+ +[0-9.]+ %  [0-9.]+ %  affine 3-bit, groups of 64$'
+has out '^outputs +of what reached the reference.s modules at 128 tokens$'
+
 [ "$(ls kept/*.logprobs | wc -l)" = 1 ]
 mlxmill eval sample-8bit --reference kept/*.logprobs --no-cache --quiet --json > again
 python3 - <<'PYTHON'

@@ -50,7 +50,8 @@ TEST(EvaluationHtml, EveryTextIsEscaped) {
   model.domains = {{hostile, model.total}, {"b", model.total}};
   model.histogram = {{0, 1e-6, 2}, {1e-6, HUGE_VAL, 1}};
   model.worst = {{hostile, 1, 2, hostile, hostile, hostile, hostile, 0.5, 0.1, 0.2}};
-  model.layers = {{"model.layers.0." + hostile, hostile, 10, 0.1}, {hostile, hostile, 10, 0.2}};
+  model.layers = {{"model.layers.0." + hostile, hostile, 10, 0.1, 0.3, {}},
+                  {hostile, hostile, 10, 0.2, std::nullopt, {}}};
   report.models = {model, model};
   const std::string page = evaluation_html(report);
   EXPECT_THAT(page, Not(HasSubstr("<script")));
@@ -60,6 +61,31 @@ TEST(EvaluationHtml, EveryTextIsEscaped) {
   EXPECT_THAT(page, HasSubstr("Partial: the run was stopped"));
   EXPECT_THAT(page, Not(HasSubstr("http://")));
   EXPECT_THAT(page, Not(HasSubstr("https://")));
+}
+
+TEST(EvaluationHtml, OutputsHaveAMapOfThoseThatHaveAny) {
+  EvalReport report;
+  EvalModel model;
+  model.name = "four";
+  model.layers = {
+      {"model.embed_tokens", "bfloat16", 10, 0.1, std::nullopt, {}},
+      {"model.layers.0.mlp.up_proj", "4-bit", 10, 0.2, 0.125, {}},
+      {"model.layers.1.mlp.up_proj", "4-bit", 10, 0.2, 0.375, {0.5, std::nullopt, 0.25}}};
+  report.models = {model};
+  report.output_tokens = 128;
+  EXPECT_THAT(layer_heat(report), HasSubstr("outputs 12.50 % (4-bit)"));
+  EXPECT_THAT(layer_heat(report), HasSubstr("model.embed_tokens: weights 10.00 % (bfloat16)"));
+  const std::string map = output_heat(report);
+  EXPECT_THAT(map, Not(HasSubstr("embed_tokens")));
+  EXPECT_THAT(map, HasSubstr("<th scope=\"row\">mlp.up_proj</th><td>25.00 %</td>"));
+  EXPECT_THAT(map, HasSubstr("--v:0.080\" title=\"model.layers.0.mlp.up_proj: weights 20.00 %, "
+                             "outputs 12.50 % (4-bit)"));
+  EXPECT_THAT(map, HasSubstr("--v:1.000\" title=\"model.layers.1.mlp.up_proj: weights 20.00 %, "
+                             "outputs 37.50 % in 2 of 3 matrices (4-bit)"));
+  EXPECT_THAT(evaluation_html(report), HasSubstr("<h2>Error of the outputs</h2>"));
+  for (LayerError& e : report.models[0].layers) e.output_error.reset();
+  EXPECT_EQ(output_heat(report), "");
+  EXPECT_THAT(evaluation_html(report), Not(HasSubstr("Error of the outputs")));
 }
 
 TEST(EvaluationHtml, AnEmptyReportIsStillAPage) {

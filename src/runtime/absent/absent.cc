@@ -34,6 +34,10 @@ Result<Logits> Model::run(std::span<const std::int32_t> /*ids*/, ModelCache& /*c
                           LogitsOf /*which*/) const {
   return absent();
 }
+Result<std::vector<ModuleInput>> Model::run_watched(std::int32_t /*id*/,
+                                                    ModelCache& /*cache*/) const {
+  return absent();
+}
 Status Model::save_cache(const ModelCache& /*cache*/, const std::filesystem::path& /*file*/,
                          std::span<const std::int32_t> /*ids*/) const {
   return absent();
