@@ -310,26 +310,26 @@ bool is_global_scale(std::string_view name) { return name.ends_with(".global_sca
 
 bool can_take_codes(const TensorView& weight, ModuleKind kind) {
   if (!weight.packed) return false;
-  if (!weight.packed->factor) return true;
-  return kind == ModuleKind::kStacked && tensors::factor_of_slices(*weight.packed->factor);
+  if (!weight.packed->factor()) return true;
+  return kind == ModuleKind::kStacked && tensors::factor_of_slices(*weight.packed->factor());
 }
 
 void take_codes(Module& module, const TensorView& weight) {
   module.packed = true;
-  module.packed_scheme = weight.packed->scheme;
+  module.packed_scheme = weight.packed->scheme();
   module.decoded = tensors::decoded(weight);
   const auto add = [&](const TensorView& part, std::string_view name) {
     module.tensors.push_back(part);
     module.tensors.back().name = module.path + "." + std::string(name);
     module.keep_dtype.push_back(false);
   };
-  add(weight.packed->codes, "weight");
-  add(weight.packed->scales, "scales");
-  if (weight.packed->biases) add(*weight.packed->biases, "biases");
-  if (!weight.packed->factor) return;
+  add(weight.packed->codes(), "weight");
+  add(weight.packed->scales(), "scales");
+  if (weight.packed->biases()) add(*weight.packed->biases(), "biases");
+  if (!weight.packed->factor()) return;
   // mlx-lm 0.32.2 muse_spark.py _NVFP4_SCALE_2_TO_GLOBAL: the largest e4m3 times the largest e2m1.
   constexpr double kLargest = 448 * 6;
-  const auto factor = tensors::factor_of_slices(*weight.packed->factor);
+  const auto factor = tensors::factor_of_slices(*weight.packed->factor());
   add(tensors::view_of(
           "factor",
           tensors::Computed{

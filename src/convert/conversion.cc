@@ -404,7 +404,7 @@ Plan take_plan(Conversion&& conversion) {
   for (OutputTensor& tensor : c.outputs) {
     plan.tensors.push_back({.name = std::move(tensor.name),
                             .dtype = tensor.dtype,
-                            .shape = std::move(tensor.shape),
+                            .shape = {tensor.shape.begin(), tensor.shape.end()},
                             .file = c.files[tensor.file].name,
                             .begin = tensor.begin,
                             .end = tensor.begin + tensor.bytes});

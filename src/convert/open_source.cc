@@ -51,7 +51,7 @@ DType float_type(const formats::Checkpoint& checkpoint,
     const std::uint64_t bytes = tensor.end - tensor.begin;
     if (checkpoint.tensors[i].blocks == GgmlType::kBF16) bf16 += bytes;
     if (checkpoint.tensors[i].blocks == GgmlType::kF16) f16 += bytes;
-    scales = scales || (views[i].packed && views[i].packed->biases);
+    scales = scales || (views[i].packed && views[i].packed->biases());
   }
   return !scales && bf16 > f16 ? DType::kBF16 : DType::kF16;
 }

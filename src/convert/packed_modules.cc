@@ -94,9 +94,12 @@ Module unpacked(const Module& module) {
   if (module.decoded) {
     weight = *module.decoded;
   } else {
-    tensors::Packed parts{*module.packed_scheme, module.tensors[0], module.tensors[1], {}};
-    if (affine) parts.biases = module.tensors[2];
-    if (scaled) parts.factor = factor_of_rows(module.tensors[2], module.tensors[0].shape);
+    std::optional<TensorView> biases;
+    std::optional<TensorView> factor;
+    if (affine) biases = module.tensors[2];
+    if (scaled) factor = factor_of_rows(module.tensors[2], module.tensors[0].shape);
+    tensors::Packed parts(*module.packed_scheme, module.tensors[0], module.tensors[1],
+                          std::move(biases), std::move(factor));
     const DType dtype = affine ? module.tensors[1].dtype : DType::kBF16;
     weight =
         tensors::decoded(tensors::packed_view(module.tensors[0].name, std::move(parts), dtype));

@@ -33,7 +33,7 @@ struct CheckpointTensor {
   /// A window over the storage, as in TorchTensor; row-major from its start where there are no
   /// strides.
   std::int64_t offset = 0;
-  std::vector<std::int64_t> strides = {};
+  base::Shape strides = {};
   /// The storage holds rows of such blocks; `dtype` means nothing then.
   std::optional<base::GgmlType> blocks = std::nullopt;
 };

@@ -18,8 +18,8 @@ struct TorchTensor {
   std::string name;
   DType dtype;
   base::Shape shape;
-  std::vector<std::int64_t> strides;  ///< In elements, not negative; as many as extents.
-  std::uint64_t storage_begin = 0;    ///< Bytes from the start of the file to element 0.
+  base::Shape strides;              ///< In elements, not negative; as many as extents.
+  std::uint64_t storage_begin = 0;  ///< Bytes from the start of the file to element 0.
   std::uint64_t storage_bytes = 0;
   std::uint64_t offset = 0;  ///< In elements. Of no meaning when the tensor has none.
 };

@@ -53,8 +53,12 @@ Result<ModelInfo> inspect_gguf(const std::filesystem::path& path) {
     share.parameters += t.tensor.elements;
     share.bytes += bytes;
     info.parameters += t.tensor.elements;
-    info.tensors.push_back({t.tensor.name, DType::kU8, t.tensor.shape,
-                            model.parts[t.part].path.filename().string(), bytes, coding});
+    info.tensors.push_back({t.tensor.name,
+                            DType::kU8,
+                            {t.tensor.shape.begin(), t.tensor.shape.end()},
+                            model.parts[t.part].path.filename().string(),
+                            bytes,
+                            coding});
   }
   for (auto& [coding, share] : shares) info.codings.push_back(std::move(share));
   std::stable_sort(info.codings.begin(), info.codings.end(),

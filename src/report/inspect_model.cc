@@ -82,9 +82,12 @@ class Inspector {
 
   void add(const formats::CheckpointTensor& t) {
     const formats::StoredTensor& tensor = t.tensor;
-    InspectedTensor shown{
-        tensor.name, tensor.dtype, tensor.shape, c_.shards[t.shard].name, tensor.end - tensor.begin,
-        {}};
+    InspectedTensor shown{tensor.name,
+                          tensor.dtype,
+                          {tensor.shape.begin(), tensor.shape.end()},
+                          c_.shards[t.shard].name,
+                          tensor.end - tensor.begin,
+                          {}};
     std::uint64_t parameters = base::element_count(tensor.shape).value_or(0);
     std::string coding(dtype_name(tensor.dtype));
     std::string module = tensor.name.substr(0, tensor.name.rfind('.'));

@@ -67,12 +67,11 @@ TensorView ggml_view(std::string name, GgmlType type, base::Shape shape, std::si
   };
   const std::int64_t groups = shape.back() / scheme->group_size;
   const DType scale_type = affine ? DType::kF16 : DType::kU8;
-  tensors::Packed packed{
-      *scheme,
-      part(RepackGgml::Part::kCodes, DType::kU32, shape.back() * scheme->bits / 32),
-      part(RepackGgml::Part::kScales, scale_type, groups),
-      {}};
-  if (affine) packed.biases = part(RepackGgml::Part::kBiases, scale_type, groups);
+  std::optional<TensorView> biases;
+  if (affine) biases = part(RepackGgml::Part::kBiases, scale_type, groups);
+  tensors::Packed packed(
+      *scheme, part(RepackGgml::Part::kCodes, DType::kU32, shape.back() * scheme->bits / 32),
+      part(RepackGgml::Part::kScales, scale_type, groups), std::move(biases));
   TensorView view = tensors::packed_view(name, std::move(packed), DType::kF16);
   // Weights that have to be decoded after all lose nothing to F16 arithmetic.
   TensorView decoded = tensors::view_of(

@@ -119,7 +119,7 @@ TensorView decoded_groups(std::string name, GroupedCodes parts, std::int64_t col
 /// c] one for each row.
 Result<TensorView> align_axes(const TensorView& scales, const base::Shape& numbers) {
   base::Shape shape = scales.shape;
-  if (base::element_count(shape) == 1u) shape.assign(numbers.size(), 1);
+  if (base::element_count(shape) == 1u) shape = base::Shape(numbers.size(), 1);
   while (shape.size() < numbers.size()) shape.push_back(1);
   return tensors::reshape(scales, shape);
 }
@@ -196,7 +196,7 @@ Result<TensorView> affine_view(std::string name, GroupedCodes parts) {
   const Scheme scheme{Mode::kAffine, parts.bits, static_cast<int>(legal)};
   const DType dtype = weight_type(parts.scales);
   return tensors::packed_view(
-      std::move(name), Packed{scheme, std::move(codes), std::move(parts.scales), std::move(biases)},
+      std::move(name), Packed(scheme, std::move(codes), std::move(parts.scales), std::move(biases)),
       dtype);
 }
 
@@ -248,12 +248,15 @@ Result<TensorView> fp4_view(std::string name, TensorView bytes, TensorView scale
   MLXMILL_ASSIGN(TensorView codes, tensors::bit_cast(bytes, DType::kU32));
   MLXMILL_ASSIGN(TensorView scale_bytes, tensors::bit_cast(scales, DType::kU8));
   const Scheme scheme = nvfp4 ? Scheme{Mode::kNvfp4, 4, 16} : Scheme{Mode::kMxfp4, 4, 32};
-  Packed packed{scheme, std::move(codes), std::move(scale_bytes), {}};
+  std::optional<TensorView> of_rows;
   if (factor) {
     if (!nvfp4) return unfit(*factor, "no factor beside exponents");
-    MLXMILL_ASSIGN(packed.factor, factor_for_rows(*factor, bytes.shape));
+    MLXMILL_ASSIGN(of_rows, factor_for_rows(*factor, bytes.shape));
   }
-  return tensors::packed_view(std::move(name), std::move(packed), DType::kBF16);
+  return tensors::packed_view(
+      std::move(name),
+      Packed(scheme, std::move(codes), std::move(scale_bytes), std::nullopt, std::move(of_rows)),
+      DType::kBF16);
 }
 
 Result<TensorView> float8_view(const TensorView& numbers, TensorView scales,
@@ -289,9 +292,9 @@ Result<TensorView> mxfp8_view(TensorView numbers, TensorView exponents) {
   if (times > 1) {
     MLXMILL_ASSIGN(scales, tensors::repeat(scales, rows, times));
   }
-  return tensors::packed_view(
-      numbers.name, Packed{{Mode::kMxfp8, 8, 32}, std::move(codes), std::move(scales), {}},
-      DType::kBF16);
+  return tensors::packed_view(numbers.name,
+                              Packed({Mode::kMxfp8, 8, 32}, std::move(codes), std::move(scales)),
+                              DType::kBF16);
 }
 
 }  // namespace mlxmill::sources

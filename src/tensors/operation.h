@@ -160,7 +160,7 @@ struct Computed {
   Operation operation;
   DType dtype = DType::kBF16;
   base::Shape shape;
-  std::vector<TensorView> inputs;
+  SharedList<TensorView> inputs;
 };
 
 /// How many computations lie on top of each other in a view; 0 for a stored tensor's.

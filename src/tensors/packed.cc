@@ -12,8 +12,8 @@ namespace {
 /// All views packed in one way.
 bool packed_alike(std::span<const TensorView> views) {
   return std::all_of(views.begin(), views.end(), [&](const TensorView& view) {
-    return view.packed && views[0].packed && view.packed->scheme == views[0].packed->scheme &&
-           view.packed->factor.has_value() == views[0].packed->factor.has_value();
+    return view.packed && views[0].packed && view.packed->scheme() == views[0].packed->scheme() &&
+           view.packed->parts().size() == views[0].packed->parts().size();
   });
 }
 
@@ -45,21 +45,19 @@ std::optional<TensorView> as_optional(Result<TensorView> result) {
 std::shared_ptr<const Packed> follow(const std::shared_ptr<const Packed>& packed,
                                      const Step& step) {
   if (!packed) return nullptr;
-  std::optional<TensorView> codes = step(packed->codes);
-  std::optional<TensorView> scales = step(packed->scales);
-  if (!codes || !scales) return nullptr;
+  const auto both = [&](const TensorView* part, std::optional<TensorView>& result) {
+    if (part) result = step(*part);
+    return !part || result;
+  };
+  std::optional<TensorView> codes = step(packed->codes());
+  std::optional<TensorView> scales = step(packed->scales());
   std::optional<TensorView> biases;
-  if (packed->biases) {
-    biases = step(*packed->biases);
-    if (!biases) return nullptr;
-  }
   std::optional<TensorView> factor;
-  if (packed->factor) {
-    factor = step(*packed->factor);
-    if (!factor) return nullptr;
+  if (!codes || !scales || !both(packed->biases(), biases) || !both(packed->factor(), factor)) {
+    return nullptr;
   }
-  return std::make_shared<const Packed>(Packed{
-      packed->scheme, *std::move(codes), *std::move(scales), std::move(biases), std::move(factor)});
+  return std::make_shared<const Packed>(packed->scheme(), *std::move(codes), *std::move(scales),
+                                        std::move(biases), std::move(factor));
 }
 
 std::optional<TensorView> factor_of_slices(const TensorView& factor) {
@@ -71,9 +69,9 @@ std::optional<TensorView> factor_of_slices(const TensorView& factor) {
 std::shared_ptr<const Packed> follow_columns(const std::shared_ptr<const Packed>& packed,
                                              std::int64_t begin, std::int64_t end) {
   if (!packed) return nullptr;
-  const std::int64_t group = packed->scheme.group_size;
+  const std::int64_t group = packed->scheme().group_size;
   if (begin % group != 0 || end % group != 0) return nullptr;
-  const std::int64_t columns = packed->scales.shape.back() * group;
+  const std::int64_t columns = packed->scales().shape.back() * group;
   return follow(packed, [&](const TensorView& part) {
     const std::int64_t n = part.shape.back();
     if (n == 1 && columns > group) return std::optional<TensorView>(part);
@@ -84,31 +82,23 @@ std::shared_ptr<const Packed> follow_columns(const std::shared_ptr<const Packed>
 
 std::shared_ptr<const Packed> join_packed(std::span<const TensorView> views, const Join& join) {
   if (!packed_alike(views)) return nullptr;
-  std::vector<TensorView> codes;
-  std::vector<TensorView> scales;
-  std::vector<TensorView> biases;
-  std::vector<TensorView> factors;
-  for (const TensorView& view : views) {
-    codes.push_back(view.packed->codes);
-    scales.push_back(view.packed->scales);
-    if (view.packed->biases) biases.push_back(*view.packed->biases);
-    if (view.packed->factor) factors.push_back(*view.packed->factor);
+  const Packed& first = *views[0].packed;
+  std::vector<std::optional<TensorView>> joined;
+  for (std::size_t part = 0; part < first.parts().size(); ++part) {
+    std::vector<TensorView> of_all;
+    of_all.reserve(views.size());
+    for (const TensorView& view : views) of_all.push_back(view.packed->parts()[part]);
+    joined.push_back(as_optional(join(of_all)));
+    if (!joined.back()) return nullptr;
   }
-  Packed result{views[0].packed->scheme, {}, {}, {}};
-  std::optional<TensorView> all_codes = as_optional(join(codes));
-  std::optional<TensorView> all_scales = as_optional(join(scales));
-  if (!all_codes || !all_scales) return nullptr;
-  if (!biases.empty()) {
-    result.biases = as_optional(join(biases));
-    if (!result.biases) return nullptr;
-  }
-  if (!factors.empty()) {
-    result.factor = as_optional(join(factors));
-    if (!result.factor) return nullptr;
-  }
-  result.codes = *std::move(all_codes);
-  result.scales = *std::move(all_scales);
-  return std::make_shared<const Packed>(std::move(result));
+  const auto taken = [&](const TensorView* part) {
+    return part ? std::move(joined[static_cast<std::size_t>(part - first.parts().data())])
+                : std::nullopt;
+  };
+  std::optional<TensorView> biases = taken(first.biases());
+  return std::make_shared<const Packed>(first.scheme(), *std::move(joined[0]),
+                                        *std::move(joined[1]), std::move(biases),
+                                        taken(first.factor()));
 }
 
 }  // namespace mlxmill::tensors

@@ -4,17 +4,16 @@
 
 namespace mlxmill::tensors {
 
-PieceList::PieceList(std::initializer_list<Piece> pieces)
-    : all_(std::make_shared<std::vector<Piece>>(pieces)) {}
-
-PieceList::PieceList(std::vector<Piece> pieces)
-    : all_(std::make_shared<std::vector<Piece>>(std::move(pieces))) {}
-
-std::vector<Piece>& PieceList::edit() {
-  if (!all_ || all_.use_count() > 1) all_ = std::make_shared<std::vector<Piece>>(begin(), end());
-  return *all_;
+Packed::Packed(const Scheme& scheme, TensorView codes, TensorView scales,
+               std::optional<TensorView> biases, std::optional<TensorView> factor)
+    : scheme_(scheme) {
+  std::vector<TensorView> parts;
+  parts.reserve(4);
+  parts.push_back(std::move(codes));
+  parts.push_back(std::move(scales));
+  if (biases) parts.push_back(*std::move(biases));
+  if (factor) parts.push_back(*std::move(factor));
+  parts_ = std::move(parts);
 }
-
-void PieceList::push_back(Piece piece) { edit().push_back(std::move(piece)); }
 
 }  // namespace mlxmill::tensors

@@ -26,10 +26,10 @@ std::uint64_t count(const base::Shape& shape) { return base::element_count(shape
 
 /// Strides of `shape` over the elements of `piece`, when one strided window can have that shape:
 /// runs of axes are merged and cut anew wherever they are evenly spaced in memory.
-std::optional<std::vector<std::int64_t>> strides_for(const Piece& piece, const base::Shape& shape) {
-  std::vector<std::int64_t> strides(shape.size(), 0);
+std::optional<base::Shape> strides_for(const Piece& piece, const base::Shape& shape) {
+  base::Shape strides(shape.size(), 0);
   base::Shape extents;
-  std::vector<std::int64_t> steps;
+  base::Shape steps;
   for (std::size_t i = 0; i < piece.shape.size(); ++i) {
     if (piece.shape[i] == 1) continue;
     extents.push_back(piece.shape[i]);
@@ -83,8 +83,8 @@ bool append_reshaped(const Piece& piece, const base::Shape& shape, std::uint64_t
   return true;
 }
 
-std::vector<std::int64_t> row_major_strides(const base::Shape& shape) {
-  std::vector<std::int64_t> strides(shape.size());
+base::Shape row_major_strides(const base::Shape& shape) {
+  base::Shape strides(shape.size());
   const bool empty = count(shape) == 0;
   std::int64_t step = 1;
   for (std::size_t i = shape.size(); i-- > 0;) {
@@ -106,7 +106,7 @@ Piece whole(const TensorView& view, const base::Shape& shape) {
 
 /// A view under another shape, piece by piece or row by row: [g, h, n] cut out of a larger [G, h,
 /// n] read as [g * h, n]. False when its elements do not lie so.
-bool cut_to_rows(const TensorView& view, const base::Shape& shape, PieceList& pieces) {
+bool cut_to_rows(const TensorView& view, const base::Shape& shape, SharedList<Piece>& pieces) {
   const std::uint64_t inner = count(shape) / static_cast<std::uint64_t>(shape[0]);
   std::vector<Piece> result;
   for (const Piece& piece : view.pieces) {
@@ -158,14 +158,11 @@ TensorView decoded(const TensorView& view) {
 }
 
 TensorView packed_view(std::string name, Packed packed, DType dtype) {
-  base::Shape shape = packed.scales.shape;
-  shape.back() *= packed.scheme.group_size;
-  std::vector<TensorView> inputs = {packed.codes, packed.scales};
-  if (packed.biases) inputs.push_back(*packed.biases);
-  if (packed.factor) inputs.push_back(*packed.factor);
-  const DecodePacked decode{packed.scheme, packed.factor.has_value()};
+  base::Shape shape = packed.scales().shape;
+  shape.back() *= packed.scheme().group_size;
+  const DecodePacked decode{packed.scheme(), packed.factor() != nullptr};
   TensorView result =
-      view_of(std::move(name), Computed{decode, dtype, std::move(shape), std::move(inputs)});
+      view_of(std::move(name), Computed{decode, dtype, std::move(shape), packed.parts()});
   result.packed = std::make_shared<const Packed>(std::move(packed));
   return result;
 }
@@ -182,6 +179,7 @@ TensorView slice(const TensorView& view, std::size_t axis, std::int64_t begin, s
   } else if (step == 1) {
     result.packed = follow_columns(view.packed, begin, end);
   }
+  std::vector<Piece> parts;
   std::int64_t row = 0;  // of the piece, along the outermost axis
   for (const Piece& piece : view.pieces) {
     std::int64_t first = begin;
@@ -198,8 +196,9 @@ TensorView slice(const TensorView& view, std::size_t axis, std::int64_t begin, s
     part.offset += first * piece.strides[axis];
     part.shape[axis] = (last - first + step - 1) / step;
     part.strides[axis] *= step;
-    result.pieces.push_back(std::move(part));
+    parts.push_back(std::move(part));
   }
+  result.pieces = std::move(parts);
   return result;
 }
 
@@ -211,7 +210,7 @@ Result<TensorView> transpose(const TensorView& view, std::span<const std::size_t
   if (view.pieces.size() > 1 && axes[0] != 0) return transpose(gathered(view), axes);
   TensorView result = view;
   for (std::size_t k = 0; k < axes.size(); ++k) result.shape[k] = view.shape[axes[k]];
-  std::vector<Piece>& pieces = result.pieces.edit();
+  const std::span<Piece> pieces = result.pieces.edit();
   for (std::size_t p = 0; p < pieces.size(); ++p) {
     for (std::size_t k = 0; k < axes.size(); ++k) {
       pieces[p].shape[k] = view.pieces[p].shape[axes[k]];
@@ -244,12 +243,12 @@ Result<TensorView> reshape(const TensorView& view, const base::Shape& shape) {
     });
   }
   if (*n_elements == 0) {
-    Piece empty{0, 0, shape, std::vector<std::int64_t>(shape.size(), 0)};
+    Piece empty{0, 0, shape, base::Shape(shape.size(), 0)};
     if (!view.pieces.empty()) {
       empty.source = view.pieces[0].source;
       empty.computed = view.pieces[0].computed;
     }
-    result.pieces.push_back(std::move(empty));
+    result.pieces = {std::move(empty)};
     return result;
   }
   if (view.pieces.size() == 1) {
@@ -257,7 +256,7 @@ Result<TensorView> reshape(const TensorView& view, const base::Shape& shape) {
       Piece piece = view.pieces[0];
       piece.shape = shape;
       piece.strides = *strides;
-      result.pieces.push_back(std::move(piece));
+      result.pieces = {std::move(piece)};
       return result;
     }
   }
@@ -271,6 +270,8 @@ Result<TensorView> stack(std::span<const TensorView> views) {
   TensorView result{first.name, first.dtype, first.shape, {}};
   result.coded_as = first.coded_as;
   result.shape.insert(result.shape.begin(), static_cast<std::int64_t>(views.size()));
+  std::vector<Piece> pieces;
+  pieces.reserve(views.size());
   for (const TensorView& view : views) {
     if (view.shape != first.shape || view.dtype != first.dtype) {
       return invalid(view,
@@ -281,8 +282,9 @@ Result<TensorView> stack(std::span<const TensorView> views) {
     Piece piece = view.pieces.size() == 1 ? view.pieces[0] : whole(view, view.shape);
     piece.shape.insert(piece.shape.begin(), 1);
     piece.strides.insert(piece.strides.begin(), 0);
-    result.pieces.push_back(std::move(piece));
+    pieces.push_back(std::move(piece));
   }
+  result.pieces = std::move(pieces);
   result.packed =
       join_packed(views, [](std::span<const TensorView> parts) { return stack(parts); });
   return result;
@@ -292,6 +294,7 @@ Result<TensorView> concatenate(std::span<const TensorView> views, std::size_t ax
   const TensorView& first = views[0];
   TensorView result{first.name, first.dtype, first.shape, {}};
   result.shape[axis] = 0;
+  std::vector<Piece> pieces;
   for (const TensorView& view : views) {
     base::Shape alike = view.shape;
     if (alike.size() == first.shape.size()) alike[axis] = first.shape[axis];
@@ -302,8 +305,9 @@ Result<TensorView> concatenate(std::span<const TensorView> views, std::size_t ax
                                        base::quoted(first.name)));
     }
     result.shape[axis] += view.shape[axis];
-    for (const Piece& piece : view.pieces) result.pieces.push_back(piece);
+    pieces.insert(pieces.end(), view.pieces.begin(), view.pieces.end());
   }
+  result.pieces = std::move(pieces);
   if (axis == 0) {
     result.packed =
         join_packed(views, [](std::span<const TensorView> parts) { return concatenate(parts, 0); });

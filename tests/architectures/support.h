@@ -56,7 +56,7 @@ class Checkpoint {
     for (const tensors::Piece& piece : view.pieces) {
       // Rules that only rearrange compute nothing but gathered copies.
       const Numbers source =
-          piece.computed ? gather(piece.computed->inputs.at(0)) : numbers_.at(piece.source);
+          piece.computed ? gather(piece.computed->inputs[0]) : numbers_.at(piece.source);
       const auto n = static_cast<std::int64_t>(base::element_count(piece.shape).value());
       for (std::int64_t k = 0; k < n; ++k) {
         std::int64_t rest = k;

@@ -119,26 +119,26 @@ void check_reading(const TensorView& view, streaming::SourcePool& pool) {
 void check_packed(const TensorView& view, streaming::SourcePool& pool) {
   const tensors::Packed& packed = *view.packed;
   const std::int64_t columns = view.shape.back();
-  require(
-      make_scheme(packed.scheme.mode, packed.scheme.bits, packed.scheme.group_size).has_value());
+  require(make_scheme(packed.scheme().mode, packed.scheme().bits, packed.scheme().group_size)
+              .has_value());
   base::Shape expected = view.shape;
-  expected.back() = columns / packed.scheme.group_size;
-  require(columns % packed.scheme.group_size == 0 && packed.scales.shape == expected);
-  require(packed.biases.has_value() == (packed.scheme.mode == Mode::kAffine));
-  if (packed.biases) {
-    require(packed.biases->shape == expected && packed.biases->dtype == packed.scales.dtype);
-    check_reading(*packed.biases, pool);
+  expected.back() = columns / packed.scheme().group_size;
+  require(columns % packed.scheme().group_size == 0 && packed.scales().shape == expected);
+  require((packed.biases() != nullptr) == (packed.scheme().mode == Mode::kAffine));
+  if (packed.biases()) {
+    require(packed.biases()->shape == expected && packed.biases()->dtype == packed.scales().dtype);
+    check_reading(*packed.biases(), pool);
   }
-  if (packed.factor) {
-    require(packed.scheme.mode == Mode::kNvfp4 && packed.factor->dtype == DType::kF32);
+  if (packed.factor()) {
+    require(packed.scheme().mode == Mode::kNvfp4 && packed.factor()->dtype == DType::kF32);
     expected.back() = 1;
-    require(packed.factor->shape == expected);
-    check_reading(*packed.factor, pool);
+    require(packed.factor()->shape == expected);
+    check_reading(*packed.factor(), pool);
   }
-  expected.back() = columns * packed.scheme.bits / 32;
-  require(packed.codes.shape == expected && packed.codes.dtype == DType::kU32);
-  check_reading(packed.codes, pool);
-  check_reading(packed.scales, pool);
+  expected.back() = columns * packed.scheme().bits / 32;
+  require(packed.codes().shape == expected && packed.codes().dtype == DType::kU32);
+  check_reading(packed.codes(), pool);
+  check_reading(packed.scales(), pool);
 }
 
 }  // namespace

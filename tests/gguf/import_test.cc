@@ -48,7 +48,7 @@ std::vector<std::int64_t> offsets(const tensors::TensorView& view) {
     add_offsets(piece, 0, piece.offset, own);
     // What only rearranges computes nothing but gathered copies.
     if (piece.computed) {
-      const std::vector<std::int64_t> inner = offsets(piece.computed->inputs.at(0));
+      const std::vector<std::int64_t> inner = offsets(piece.computed->inputs[0]);
       for (std::int64_t& at : own) at = inner.at(static_cast<std::size_t>(at));
     }
     result.insert(result.end(), own.begin(), own.end());
@@ -106,10 +106,10 @@ TEST(Import, KeepsCodesWhereRowsMove) {
     if (views[i].shape.size() != 2) continue;
     // Rows of eight are shorter than any group; the shapes need not fit the file for this.
     const std::int64_t rows = views[i].shape[0];
-    tensors::Packed packed{Scheme{Mode::kAffine, 4, 32},
+    tensors::Packed packed(Scheme{Mode::kAffine, 4, 32},
                            *tensors::view_of({"codes", DType::kU32, {rows, 4}}, i),
                            *tensors::view_of({"scales", DType::kF16, {rows, 1}}, i),
-                           *tensors::view_of({"biases", DType::kF16, {rows, 1}}, i)};
+                           *tensors::view_of({"biases", DType::kF16, {rows, 1}}, i));
     views[i] = tensors::packed_view(views[i].name, std::move(packed), DType::kF16);
     ++n_packed;
   }

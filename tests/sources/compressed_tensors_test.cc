@@ -28,7 +28,7 @@ TEST(CompressedTensors, BecomesPackedWeights) {
   const DecodedSource source = *decoded(settings(4), packed());
   ASSERT_THAT(names(source), ElementsAre("a.weight"));
   ASSERT_TRUE(source.tensors[0].packed);
-  EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 4, 32}));
+  EXPECT_EQ(source.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 4, 32}));
   EXPECT_EQ(source.tensors[0].shape, (base::Shape{8, 64}));
   EXPECT_EQ(source.scale_type, DType::kBF16);
   EXPECT_EQ(source.quantization, json(R"({"group_size": 32, "bits": 4, "mode": "affine"})"));
@@ -147,7 +147,7 @@ TEST(CompressedTensors, FloatsInBlocksAndInGroupsWithExponents) {
       std::get<tensors::ScaleBlocks>(find(source, "a.weight")->pieces[0].computed->operation);
   EXPECT_EQ(op.rows, 96);
   ASSERT_TRUE(find(source, "b.weight")->packed);
-  EXPECT_EQ(find(source, "b.weight")->packed->scheme, (Scheme{Mode::kMxfp8, 8, 32}));
+  EXPECT_EQ(find(source, "b.weight")->packed->scheme(), (Scheme{Mode::kMxfp8, 8, 32}));
 }
 
 TEST(CompressedTensors, ZeroPointsComeInTwoForms) {

@@ -155,9 +155,9 @@ TEST(ModelOpt, Decodes) {
   EXPECT_THAT(names(source),
               ::testing::UnorderedElementsAre("a.weight", "b.weight", "c.weight", "e.down_proj"));
   // Whether MLX can hold the factor is for the module to say.
-  EXPECT_TRUE(find(source, "a.weight")->packed->factor);
-  EXPECT_EQ(find(source, "a.weight")->packed->factor->shape, (base::Shape{8, 1}));
-  EXPECT_EQ(find(source, "e.down_proj")->packed->factor->shape, (base::Shape{2, 8, 1}));
+  EXPECT_TRUE(find(source, "a.weight")->packed->factor());
+  EXPECT_EQ(find(source, "a.weight")->packed->factor()->shape, (base::Shape{8, 1}));
+  EXPECT_EQ(find(source, "e.down_proj")->packed->factor()->shape, (base::Shape{2, 8, 1}));
   EXPECT_EQ(find(source, "a.weight")->shape, (base::Shape{8, 64}));
   EXPECT_EQ(find(source, "e.down_proj")->shape, (base::Shape{2, 8, 64}));
   const std::string_view floats = "a scale of weights that are floats already";
@@ -200,7 +200,7 @@ TEST(Mxfp4, KeepsItsBytes) {
   ASSERT_THAT(names(source), ElementsAre("e.down_proj_blocks"));
   EXPECT_EQ(source.tensors[0].shape, (base::Shape{2, 4, 96}));
   ASSERT_TRUE(source.tensors[0].packed);
-  EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kMxfp4, 4, 32}));
+  EXPECT_EQ(source.tensors[0].packed->scheme(), (Scheme{Mode::kMxfp4, 4, 32}));
   EXPECT_EQ(source.quantization, json(R"({"group_size": 32, "bits": 4, "mode": "mxfp4"})"));
 }
 
@@ -234,7 +234,7 @@ TEST(Bitnet, StaysUnlessRepacked) {
   ASSERT_THAT(names(repacked), ElementsAre("a.weight"));
   EXPECT_FALSE(repacked.keeps_settings);
   EXPECT_EQ(repacked.tensors[0].shape, (base::Shape{32, 128}));
-  EXPECT_EQ(repacked.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 2, 128}));
+  EXPECT_EQ(repacked.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 2, 128}));
 }
 
 TEST(Bitnet, RefusesWhatDoesNotFit) {

@@ -130,9 +130,9 @@ TEST(Mxfp8, KeepsItsBytes) {
                                                      {"a.weight_scale_inv", DType::kU8, {2, 3}}});
     const tensors::TensorView& weight = source.tensors[0];
     ASSERT_TRUE(weight.packed);
-    EXPECT_EQ(weight.packed->scheme, (Scheme{Mode::kMxfp8, 8, 32}));
-    EXPECT_EQ(weight.packed->codes.shape, (base::Shape{64, 24}));
-    EXPECT_EQ(weight.packed->scales.shape, (base::Shape{64, 3}));
+    EXPECT_EQ(weight.packed->scheme(), (Scheme{Mode::kMxfp8, 8, 32}));
+    EXPECT_EQ(weight.packed->codes().shape, (base::Shape{64, 24}));
+    EXPECT_EQ(weight.packed->scales().shape, (base::Shape{64, 3}));
     EXPECT_EQ(source.quantization, json(R"({"group_size": 32, "bits": 8, "mode": "mxfp8"})"));
   }
 }

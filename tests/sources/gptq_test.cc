@@ -47,10 +47,10 @@ TEST(Gptq, BecomesPackedWeights) {
     EXPECT_EQ(weight.shape, (base::Shape{16, 64}));
     EXPECT_EQ(weight.dtype, DType::kF16);
     ASSERT_TRUE(weight.packed);
-    EXPECT_EQ(weight.packed->scheme, (Scheme{Mode::kAffine, 4, 32}));
-    EXPECT_EQ(weight.packed->codes.shape, (base::Shape{16, 8}));
-    EXPECT_EQ(weight.packed->scales.shape, (base::Shape{16, 2}));
-    EXPECT_EQ(weight.packed->biases->shape, (base::Shape{16, 2}));
+    EXPECT_EQ(weight.packed->scheme(), (Scheme{Mode::kAffine, 4, 32}));
+    EXPECT_EQ(weight.packed->codes().shape, (base::Shape{16, 8}));
+    EXPECT_EQ(weight.packed->scales().shape, (base::Shape{16, 2}));
+    EXPECT_EQ(weight.packed->biases()->shape, (base::Shape{16, 2}));
     EXPECT_EQ(source.scale_type, DType::kF16);
     EXPECT_EQ(source.quantization, json(R"({"group_size": 32, "bits": 4})"));
     EXPECT_THAT(source.warnings, IsEmpty());
@@ -60,14 +60,14 @@ TEST(Gptq, BecomesPackedWeights) {
 
 TEST(Gptq, WeightsWithoutZeroPointsAreSymmetric) {
   const DecodedSource source = *decoded(kGptq, {gptq()[0], gptq()[1]});
-  EXPECT_NE(tensors::describe(*source.tensors[0].packed->biases).find("multiply -8"),
+  EXPECT_NE(tensors::describe(*source.tensors[0].packed->biases()).find("multiply -8"),
             std::string::npos);
 }
 
 TEST(Gptq, TheFormatSaysWhatZeroPointsAreStoredAs) {
   const auto add = [](std::string_view settings, const std::vector<Stored>& stored) {
     const DecodedSource source = *decoded(settings, stored);
-    const auto& biases = source.tensors[0].packed->biases->pieces[0].computed;
+    const auto& biases = source.tensors[0].packed->biases()->pieces[0].computed;
     return std::get<tensors::ZeroToBias>(biases->operation).add;
   };
   EXPECT_EQ(add(kGptq, gptq()), 1);
@@ -81,8 +81,8 @@ TEST(Gptq, LongGroupsAreCutAndOddOnesDecoded) {
   const DecodedSource cut =
       *decoded(kGptq, {{"a.qweight", DType::kI32, {32, 16}}, {"a.scales", DType::kBF16, {1, 16}}});
   ASSERT_TRUE(cut.tensors[0].packed);
-  EXPECT_EQ(cut.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 4, 128}));
-  EXPECT_EQ(cut.tensors[0].packed->scales.shape, (base::Shape{16, 2}));
+  EXPECT_EQ(cut.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 4, 128}));
+  EXPECT_EQ(cut.tensors[0].packed->scales().shape, (base::Shape{16, 2}));
   const DecodedSource odd =
       *decoded(kGptq, {{"a.qweight", DType::kI32, {6, 16}}, {"a.scales", DType::kBF16, {2, 16}}});
   EXPECT_FALSE(odd.tensors[0].packed);
@@ -263,7 +263,7 @@ TEST(Gptq, AutoRoundWritesTheSameLayouts) {
         *decoded(R"({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:)" +
                      std::string(packing) + "\"}",
                  stored);
-    const auto& biases = source.tensors[0].packed->biases->pieces[0].computed;
+    const auto& biases = source.tensors[0].packed->biases()->pieces[0].computed;
     return std::get<tensors::ZeroToBias>(biases->operation).add;
   };
   EXPECT_EQ(add("auto_gptq", gptq()), 1);
@@ -277,7 +277,7 @@ TEST(Gptq, SomeModulesMayHaveOtherBits) {
   const DecodedSource source = *decoded(
       R"({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*a.*": {"bits": 8}}})", eight);
   ASSERT_TRUE(source.tensors[0].packed);
-  EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 8, 32}));
+  EXPECT_EQ(source.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 8, 32}));
   EXPECT_NE(refusal(kGptq, eight), "accepted") << "unless the settings say so, that is damage";
 }
 

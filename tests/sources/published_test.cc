@@ -29,7 +29,7 @@ bool is_decoded(const DecodedSource& source, std::string_view name) {
 }
 
 int added_to_zeros(const DecodedSource& source) {
-  const auto& biases = source.tensors[0].packed->biases->pieces[0].computed;
+  const auto& biases = source.tensors[0].packed->biases()->pieces[0].computed;
   return std::get<tensors::ZeroToBias>(biases->operation).add;
 }
 
@@ -102,7 +102,7 @@ TEST(Published, GptqOfQwenAndOfGptqModel) {
       {"a.g_idx", DType::kI32, {128}, bytes_of(std::vector<std::int32_t>(128, 0))}};
   const auto add = [&](std::string_view settings) {
     const DecodedSource source = *decoded(settings, stored);
-    EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 4, 128}));
+    EXPECT_EQ(source.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 4, 128}));
     return added_to_zeros(source);
   };
   EXPECT_EQ(add(R"({"bits": 4, "damp_percent": 0.01, "dataset": null, "desc_act": false,
@@ -154,7 +154,7 @@ TEST(Published, AutoAwq) {
         R"({"zero_point": true, "q_group_size": 128, "w_bit": 4, "version": "GEMM",
             "quant_method": "awq"})"}) {
     const DecodedSource source = *decoded(settings, stored);
-    EXPECT_EQ(source.tensors[0].packed->scheme, (Scheme{Mode::kAffine, 4, 128}));
+    EXPECT_EQ(source.tensors[0].packed->scheme(), (Scheme{Mode::kAffine, 4, 128}));
     EXPECT_EQ(added_to_zeros(source), 0);
     EXPECT_EQ(source.quantization, json(R"({"group_size": 128, "bits": 4})"));
   }
@@ -202,7 +202,7 @@ TEST(Published, CompressedTensorsOfTwoKinds) {
             {"e.weight_shape", DType::kI64, {2}, bytes_of(std::vector<std::int64_t>{8, 128})},
             {"lm_head.weight", DType::kBF16, {8, 256}}}}));
   EXPECT_TRUE(is_decoded(source, "q_proj.weight"));
-  EXPECT_EQ(find(source, "e.weight")->packed->scheme, (Scheme{Mode::kAffine, 4, 128}));
+  EXPECT_EQ(find(source, "e.weight")->packed->scheme(), (Scheme{Mode::kAffine, 4, 128}));
   EXPECT_FALSE(is_decoded(source, "lm_head.weight"));
 }
 
@@ -245,7 +245,7 @@ TEST(Published, NvidiaNamesItsMethodInThreeWays) {
     const DecodedSource source = *decoded(settings, stored);
     EXPECT_EQ(source.method, "modelopt");
     EXPECT_THAT(names(source), ElementsAre("a.weight"));
-    EXPECT_TRUE(find(source, "a.weight")->packed->factor);
+    EXPECT_TRUE(find(source, "a.weight")->packed->factor());
     EXPECT_EQ(source.dropped.size(), 4u);
   }
 }

@@ -24,12 +24,12 @@ class PackedTest : public StreamingTest {
     kernels::quantize(scheme, weights.data(), type, n,
                       {codes_.data(), scales_.data(), biases_.data()});
     const DType scale_type = affine ? type : DType::kU8;
-    tensors::Packed packed{scheme,
-                           store(DType::kU32, {rows, columns * scheme.bits / 32}, codes_),
-                           store(scale_type, {rows, columns / scheme.group_size}, scales_),
-                           {}};
-    if (affine) packed.biases = store(scale_type, {rows, columns / scheme.group_size}, biases_);
-    return packed;
+    // Stored one after the other: their order is that of the list of sources.
+    TensorView codes = store(DType::kU32, {rows, columns * scheme.bits / 32}, codes_);
+    TensorView scales = store(scale_type, {rows, columns / scheme.group_size}, scales_);
+    std::optional<TensorView> biases;
+    if (affine) biases = store(scale_type, {rows, columns / scheme.group_size}, biases_);
+    return tensors::Packed(scheme, std::move(codes), std::move(scales), std::move(biases));
   }
 
   /// What the codes of the last quantized() stand for.
@@ -85,8 +85,8 @@ TEST_F(PackedTest, AFactorForEachSlice) {
         tensors::view_of("w", Computed{tensors::DecodePacked{scheme, true},
                                        DType::kBF16,
                                        {3, 1, 48},
-                                       {*tensors::reshape(packed.codes, {3, 1, 6}),
-                                        *tensors::reshape(packed.scales, {3, 1, 3}), factor}});
+                                       {*tensors::reshape(packed.codes(), {3, 1, 6}),
+                                        *tensors::reshape(packed.scales(), {3, 1, 3}), factor}});
     expect_every_range(view, rounded(expected, DType::kBF16));
   }
 }
@@ -228,8 +228,8 @@ TEST_F(PackedTest, AFileThatEndsEarlyIsAnErrorOfEveryOperation) {
       of(tensors::Normalize{0, 0}, DType::kF32, {4, 4}, {floats}),
       of(tensors::Normalize{1, 0}, DType::kF32, {4, 4}, {floats}),
       of(tensors::DecodePacked{scheme}, DType::kF32, {2, 32},
-         {packed.packed->codes, tensors::slice(*tensors::reshape(floats, {16, 1}), 0, 14, 16),
-          *packed.packed->biases}),
+         {packed.packed->codes(), tensors::slice(*tensors::reshape(floats, {16, 1}), 0, 14, 16),
+          *packed.packed->biases()}),
       of(tensors::ScaleBlocks{1, 1}, DType::kBF16, {4, 4}, {numbers, floats}),
       of(tensors::UnpackCodes{4, {}}, DType::kU8, {4, 32}, {words}),
       of(tensors::UnpackStream{2}, DType::kU8, {4, 64}, {words}),

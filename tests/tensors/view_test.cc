@@ -21,12 +21,13 @@ TensorView packed(const base::Shape& shape, bool affine = true, std::size_t inde
   base::Shape groups = shape;
   groups.back() /= 32;
   const DType scale_type = affine ? DType::kBF16 : DType::kU8;
-  Packed parts{{affine ? Mode::kAffine : Mode::kMxfp4, 4, 32},
-               stored("codes", DType::kU32, codes, index),
-               stored("scales", scale_type, groups, index + 1),
-               {}};
-  if (affine) parts.biases = stored("biases", scale_type, groups, index + 2);
-  return packed_view("w", std::move(parts), DType::kBF16);
+  std::optional<TensorView> biases;
+  if (affine) biases = stored("biases", scale_type, groups, index + 2);
+  return packed_view("w",
+                     Packed({affine ? Mode::kAffine : Mode::kMxfp4, 4, 32},
+                            stored("codes", DType::kU32, codes, index),
+                            stored("scales", scale_type, groups, index + 1), std::move(biases)),
+                     DType::kBF16);
 }
 
 /// "codes scales biases" of a view's packed form, or "decoded".
@@ -34,11 +35,11 @@ std::string shapes(const TensorView& view) {
   if (!view.packed) return "decoded";
   const Packed& p = *view.packed;
   // The decoded weights stay the same tensor.
-  base::Shape weights = p.scales.shape;
-  weights.back() *= p.scheme.group_size;
+  base::Shape weights = p.scales().shape;
+  weights.back() *= p.scheme().group_size;
   EXPECT_EQ(weights, view.shape);
-  return base::to_string(p.codes.shape) + " " + base::to_string(p.scales.shape) +
-         (p.biases ? " " + base::to_string(p.biases->shape) : "");
+  return base::to_string(p.codes().shape) + " " + base::to_string(p.scales().shape) +
+         (p.biases() ? " " + base::to_string(p.biases()->shape) : "");
 }
 
 TEST(PackedView, HoldsTheShapeOfItsWeights) {
@@ -59,8 +60,8 @@ TEST(PackedView, FollowsSlices) {
   EXPECT_EQ(shapes(slice(view, 0, 1, 6, 2)), "[3, 16] [3, 4] [3, 4]");
   EXPECT_EQ(shapes(slice(view, 1, 32, 96)), "[6, 8] [6, 2] [6, 2]");
   const TensorView columns = slice(view, 1, 32, 96);
-  EXPECT_EQ(columns.packed->codes.pieces[0].offset, 4);
-  EXPECT_EQ(columns.packed->scales.pieces[0].offset, 1);
+  EXPECT_EQ(columns.packed->codes().pieces[0].offset, 4);
+  EXPECT_EQ(columns.packed->scales().pieces[0].offset, 1);
   // Ends inside of a group, and steps over columns, leave only weights.
   EXPECT_EQ(shapes(slice(view, 1, 16, 96)), "decoded");
   EXPECT_EQ(shapes(slice(view, 1, 32, 80)), "decoded");
@@ -95,7 +96,7 @@ TEST(PackedView, FollowsStacksAndJoinsOfOneScheme) {
   const TensorView both[] = {packed({6, 64}), packed({6, 64}, true, 3)};
   EXPECT_EQ(shapes(*stack(both)), "[2, 6, 8] [2, 6, 2] [2, 6, 2]");
   EXPECT_EQ(shapes(*concatenate(both, 0)), "[12, 8] [12, 2] [12, 2]");
-  EXPECT_EQ(concatenate(both, 0)->packed->codes.pieces[1].source, 3u);
+  EXPECT_EQ(concatenate(both, 0)->packed->codes().pieces[1].source, 3u);
   EXPECT_EQ(shapes(*concatenate(both, 1)), "decoded");
   EXPECT_EQ(concatenate(both, 1)->shape, (base::Shape{6, 128}));
   const TensorView mixed[] = {packed({6, 64}), packed({6, 64}, false, 3)};

@@ -43,23 +43,24 @@ class Decode final : public Rule {
       if (!scheme) {
         return std::move(scheme).error().at(fmt::format("tensor {}", quoted(view.name)));
       }
-      tensors::Packed packed{*scheme, view, *scales, {}};
+      std::optional<TensorView> biases;
       used.insert(scales->name);
       if (scheme->mode == Mode::kAffine) {
-        const TensorView* biases = tensors.find(stem + "biases");
-        if (!biases || biases->shape != scales->shape || biases->dtype != scales->dtype) {
+        const TensorView* found = tensors.find(stem + "biases");
+        if (!found || found->shape != scales->shape || found->dtype != scales->dtype) {
           return Error(Code::kInvalidInput, "its scales have no biases of the same kind")
               .at(fmt::format("tensor {}", quoted(view.name)));
         }
-        packed.biases = *biases;
-        used.insert(biases->name);
+        biases = *found;
+        used.insert(found->name);
       }
       const DType dtype = scheme->mode == Mode::kAffine ? scales->dtype : DType::kBF16;
-      view = tensors::packed_view(view.name, std::move(packed), dtype);
+      view = tensors::packed_view(
+          view.name, tensors::Packed(*scheme, view, *scales, std::move(biases)), dtype);
     }
     TensorView result = tensors::decoded(view);
     // Without its factor the scheme holds other numbers.
-    if (!view.packed->factor) result.coded_as = view.packed->scheme;
+    if (!view.packed->factor()) result.coded_as = view.packed->scheme();
     return result;
   }
 
