@@ -17,7 +17,9 @@ using ::testing::SizeIs;
 Linear linear(const char* path, mx::Shape shape) {
   mx::array weight = mx::random::uniform(-1.0F, 1.0F, std::move(shape), mx::float32);
   mx::eval(weight);
-  return {weight, std::nullopt, std::nullopt, std::nullopt, {}, path};
+  Linear layer{weight, std::nullopt, std::nullopt, std::nullopt, {}};
+  layer.path = path;
+  return layer;
 }
 
 mx::array counting(mx::Shape shape) {
