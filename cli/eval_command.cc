@@ -25,6 +25,7 @@ struct EvalArgs {
   std::optional<std::string> reference, reference_logits, field, protocol, encoding, cache, html;
   std::optional<int> context, stride, samples, seed, top, worst, threads;
   bool no_cache = false, layers = false, layers_only = false, weights_only = false, card = false;
+  bool int8_activations = false;
   bool json = false, quiet = false;
 };
 
@@ -50,6 +51,7 @@ EvalOptions options_of(const EvalArgs& args) {
   o.cache_top = args.top.value_or(o.cache_top);
   o.worst = args.worst.value_or(o.worst);
   o.threads = args.threads.value_or(0);
+  o.int8_activations = args.int8_activations;
   o.layers = args.layers;
   o.layers_only = args.layers_only;
   o.weights_only = args.weights_only;
@@ -69,6 +71,9 @@ Status check(const CLI::App& app, const EvalArgs& args) {
   }
   if (args.card && (args.weights_only || args.layers_only || !args.logits.empty())) {
     return Error(Code::kUsage, "eval: --card takes models that are run");
+  }
+  if (args.int8_activations && (args.weights_only || args.layers_only || !args.logits.empty())) {
+    return Error(Code::kUsage, "eval: --int8-activations takes models that are run");
   }
   return {};
 }
@@ -156,6 +161,9 @@ Command add_eval_command(CLI::App& root) {
              "only that: runs the reference for a few tokens, and no candidate");
   add_switch(app, "--weights-only", args->weights_only,
              "compare the weights of every module alone; runs no model");
+  add_switch(
+      app, "--int8-activations", args->int8_activations,
+      "run the candidates with activations of 8 bits, as generate has them: what that costs");
   add_integer(app, "--worst", args->worst, 0, kMostWindows, "worst tokens to report; default 20");
   add_text(app, "--html", args->html, kFileValue, "write a report as one HTML page");
   add_switch(app, "--card", args->card,

@@ -29,6 +29,9 @@ void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& cont
   add_integer(app, "--prefill-step-size", args.prefill_step_size, 1, kMostTokens,
               "tokens of a prompt that are computed at once (default: 512)")
       ->group(group);
+  add_switch(app, "--int8-activations", args.int8_activations,
+             "on a CPU: round what meets affine codes to 8 bits; faster, see eval for the cost")
+      ->group(group);
   add_size(app, "--memory", args.memory, kLeastMemory,
            "what the model may take (default: what the machine has free)")
       ->group(group);
@@ -45,6 +48,7 @@ ModelOptions model_options(const ModelArgs& args) {
   options.kv_bits = args.kv_bits;
   options.kv_group_size = args.kv_group_size.value_or(options.kv_group_size);
   options.prefill_step_size = args.prefill_step_size.value_or(options.prefill_step_size);
+  options.int8_activations = args.int8_activations;
   options.memory_bytes = args.memory.value_or(0);
   options.architecture_file = args.architecture.value_or("");
   return options;

@@ -17,7 +17,7 @@ struct ModelArgs {
   std::optional<std::string> path, dtype, architecture;
   std::optional<int> context, kv_bits, kv_group_size, prefill_step_size;
   std::optional<std::uint64_t> memory;
-  bool quiet = false;
+  bool int8_activations = false, quiet = false;
 };
 
 /// MODEL and the flags that say how it runs. `context`: what the help says of the default.

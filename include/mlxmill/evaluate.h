@@ -49,8 +49,11 @@ struct EvalOptions {
   std::string jsonl_field = "text";  ///< Member of each record that holds its text.
 
   EvalProtocol protocol = EvalProtocol::kStrided;
-  int context = 512;           ///< Tokens of a window.
-  std::optional<int> stride;   ///< kStrided: tokens between windows; default half the context.
+  int context = 512;          ///< Tokens of a window.
+  std::optional<int> stride;  ///< kStrided: tokens between windows; default half the context.
+  /// Candidates run with ModelOptions::int8_activations, the reference without: what that costs.
+  /// Not with files of logits.
+  bool int8_activations = false;
   std::optional<int> samples;  ///< At most this many windows of each text; mlx_lm: 256, of all.
   std::uint32_t seed = 123;    ///< mlx_lm: of the shuffle.
 

@@ -196,15 +196,6 @@ HWY_INLINE __m512i spread_codes(__m512i stream) {
   return _mm512_multishift_epi64_epi8(_mm512_load_si512(kSpread<kBits>.bits), lanes);
 }
 
-/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
-/// buffers for what is under way), `side` rows read at once: the same place in
-/// rows that come next, or further on in the same where rows are long.
-inline std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
-  constexpr std::size_t kAhead = 16384;
-  const std::size_t together = std::max<std::size_t>(1, bytes * side);
-  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
-}
-
 /// The sum of the lanes of each of four vectors.
 HWY_INLINE __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
   const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));

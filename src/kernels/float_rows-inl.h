@@ -22,21 +22,6 @@ namespace {
 
 #if MLXMILL_TARGET_HAS_VECTORS
 
-/// The scales or biases of row n, times the weight's factor.
-void decode_parameters(const MatrixView& w, const void* at, std::size_t n, float* to) {
-  const std::uint8_t* from = parameter_row(w, at, n);
-  const std::size_t groups = groups_of(w);
-  if (is_affine(w)) {
-    widen(w.type, from, groups, to);
-  } else {
-    for (std::size_t g = 0; g < groups; ++g) {
-      to[g] = ref::block_scale_value(w.scheme->mode, DType::kF32, from[g]);
-    }
-  }
-  if (w.factor == 1.0f) return;
-  for (std::size_t g = 0; g < groups; ++g) to[g] *= w.factor;
-}
-
 // What the bytes of unpacked codes stand for.
 enum class Code { kInteger, kFp4, kFp8 };
 

@@ -18,8 +18,9 @@ namespace {
 
 // Best first. The last takes everything.
 const MatmulEngine* const* engines(std::size_t* count) {
-  static const MatmulEngine* const all[] = {&avx512_vnni_engine(), &amx_bf16_engine(),
-                                            &avx512_bf16_engine(), &highway_engine()};
+  static const MatmulEngine* const all[] = {&int8_engine(),     &avx512_vnni_engine(),
+                                            &amx_bf16_engine(), &avx512_bf16_engine(),
+                                            &int16_engine(),    &highway_engine()};
   *count = std::size(all);
   return all;
 }
@@ -46,7 +47,9 @@ const MatmulEngine& engine_for(const Product& product) {
   const MatmulEngine* const* all = engines(&count);
   const MatmulEngine* only = chosen().load(std::memory_order_relaxed);
   if (only != nullptr) return only->takes(product) ? *only : highway_engine();
-  for (std::size_t i = 0; i + 1 < count && best_target_in_force(); ++i) {
+  const bool best_target = best_target_in_force();
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    if (!best_target && !all[i]->portable) continue;
     if (all[i]->supported() && all[i]->takes(product)) return *all[i];
   }
   return highway_engine();

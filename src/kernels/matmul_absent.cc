@@ -9,6 +9,7 @@ namespace {
 
 const MatmulEngine& absent_engine() {
   static const MatmulEngine engine{"absent",
+                                   /*portable=*/false,
                                    [] { return false; },
                                    [](const Product&) { return false; },
                                    nullptr,

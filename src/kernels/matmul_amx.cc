@@ -218,9 +218,9 @@ std::size_t task_rows(const Product& /*p*/) { return kTaskRows; }
 }  // namespace amx
 
 const MatmulEngine& amx_bf16_engine() {
-  static const MatmulEngine engine{"amx-bf16",          x86_has_amx_bf16, amx::takes,
-                                   amx::prepared_bytes, amx::prepare,     amx::scratch_bytes,
-                                   amx::task_rows,      amx::compute};
+  static const MatmulEngine engine{"amx-bf16",         /*portable=*/false,  x86_has_amx_bf16,
+                                   amx::takes,         amx::prepared_bytes, amx::prepare,
+                                   amx::scratch_bytes, amx::task_rows,      amx::compute};
   return engine;
 }
 

@@ -328,9 +328,9 @@ void compute(const Product& p, const std::uint8_t* prepared, std::size_t first, 
 }  // namespace avx512
 
 const MatmulEngine& avx512_bf16_engine() {
-  static const MatmulEngine engine{"avx512-bf16",          avx512::supported, avx512::takes,
-                                   avx512::prepared_bytes, avx512::prepare,   avx512::scratch_bytes,
-                                   avx512::task_rows,      avx512::compute};
+  static const MatmulEngine engine{"avx512-bf16",         /*portable=*/false,     avx512::supported,
+                                   avx512::takes,         avx512::prepared_bytes, avx512::prepare,
+                                   avx512::scratch_bytes, avx512::task_rows,      avx512::compute};
   return engine;
 }
 

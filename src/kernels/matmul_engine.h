@@ -1,6 +1,7 @@
 // What kernels/matmul.cc asks of each way to compute products.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,6 +23,9 @@ constexpr std::size_t ceil_div(std::size_t n, std::size_t by) { return (n + by -
 /// One way to compute products. All buffers are aligned to 64 bytes.
 struct MatmulEngine {
   const char* name;
+
+  /// Computes on the SIMD target in force; others have instructions of their own.
+  bool portable;
 
   /// Whether this machine has the instructions.
   bool (*supported)();
@@ -49,6 +53,8 @@ struct MatmulEngine {
 };
 
 const MatmulEngine& highway_engine();
+const MatmulEngine& int16_engine();
+const MatmulEngine& int8_engine();
 const MatmulEngine& avx512_vnni_engine();
 const MatmulEngine& avx512_bf16_engine();
 const MatmulEngine& amx_bf16_engine();
@@ -89,6 +95,15 @@ inline std::size_t vector_task_rows(const MatrixView& w) {
   constexpr std::size_t kTaskBytes = 32768;
   const std::size_t rows = round_up(kTaskBytes / (row_bytes(w) + 1) + 1, 8);
   return rows < 256 ? rows : 256;
+}
+
+/// How far ahead of the codes in use lines are fetched (to the second level: the first has too few
+/// buffers for what is under way), `side` rows read at once: the same place in
+/// rows that come next, or further on in the same where rows are long.
+inline std::size_t fetch_ahead(std::size_t bytes, std::size_t side) {
+  constexpr std::size_t kAhead = 16384;
+  const std::size_t together = std::max<std::size_t>(1, bytes * side);
+  return together > 2 * kAhead ? kAhead / 4 : round_up(kAhead, together);
 }
 
 }  // namespace mlxmill::kernels

@@ -22,6 +22,21 @@ namespace {
 
 #if MLXMILL_TARGET_HAS_VECTORS
 
+/// The scales or biases of row n, times the weight's factor.
+void decode_parameters(const MatrixView& w, const void* at, std::size_t n, float* to) {
+  const std::uint8_t* from = parameter_row(w, at, n);
+  const std::size_t groups = groups_of(w);
+  if (is_affine(w)) {
+    widen(w.type, from, groups, to);
+  } else {
+    for (std::size_t g = 0; g < groups; ++g) {
+      to[g] = ref::block_scale_value(w.scheme->mode, DType::kF32, from[g]);
+    }
+  }
+  if (w.factor == 1.0f) return;
+  for (std::size_t g = 0; g < groups; ++g) to[g] *= w.factor;
+}
+
 /// Sums over one row of codes for kM rows of x.
 template <int kBits, Code kCode, std::size_t kM>
 HWY_INLINE void meet_row(const MatrixView& w, std::size_t n, const float* const (&x)[kM],
@@ -260,6 +275,7 @@ HWY_EXPORT(compute_here);
 const MatmulEngine& highway_engine() {
   static const MatmulEngine engine{
       "highway",
+      /*portable=*/true,
       [] { return true; },
       [](const Product&) { return true; },
       [](const Product& p) { return p.count * row_floats(p.weight) * sizeof(float); },

@@ -194,7 +194,7 @@ HWY_INLINE void meet_rows(const Rows& rows, std::size_t n, const std::uint8_t* c
   const unsigned shift = rows.parameters.group_shift;
   const std::size_t stretch = std::size_t{16} << shift;
   const auto* codes = static_cast<const std::uint8_t*>(rows.weight.data) + n * bytes;
-  const std::size_t ahead = avx512::fetch_ahead(bytes, kR);
+  const std::size_t ahead = fetch_ahead(bytes, kR);
   std::size_t at = 0;
   for (std::size_t k0 = 0; k0 < cols; k0 += stretch) {
     __m512 scale[kR][kM];
@@ -313,6 +313,7 @@ void compute(const Product& p, const std::uint8_t* prepared, std::size_t first, 
 
 const MatmulEngine& avx512_vnni_engine() {
   static const MatmulEngine engine{"avx512-vnni",
+                                   /*portable=*/false,
                                    x86_has_avx512_vnni,
                                    vnni::takes,
                                    vnni::prepared_bytes,

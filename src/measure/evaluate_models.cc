@@ -95,7 +95,9 @@ Status Evaluation::open_reference() {
   if (is_cache_file(o_.reference)) {
     MLXMILL_ASSIGN(cached_, measure::CachedReference::open(o_.reference));
   } else {
-    MLXMILL_ASSIGN(reference_engine_, measure::open_engine(o_.reference, o_));
+    EvalOptions exact = o_;
+    exact.int8_activations = false;
+    MLXMILL_ASSIGN(reference_engine_, measure::open_engine(o_.reference, exact));
     MLXMILL_ASSIGN(cut_, reference_engine_->cut(o_));
     report_.reference = reference_engine_->facts().name;
     report_.reference_storage = "exact";

@@ -92,8 +92,10 @@ class ModelSource : public evaluate::LogitsSource {
 
 class ModelEngine : public Engine {
  public:
-  ModelEngine(fs::path path, Model model, Tokenizer tokenizer, EngineFacts facts)
+  ModelEngine(fs::path path, Model model, Tokenizer tokenizer, EngineFacts facts,
+              bool int8_activations)
       : path_(std::move(path)),
+        int8_activations_(int8_activations),
         source_(std::move(model)),
         tokenizer_(std::move(tokenizer)),
         facts_(std::move(facts)) {}
@@ -114,8 +116,10 @@ class ModelEngine : public Engine {
 
  private:
   Result<Ids> encode(const std::string& text, EvalProtocol protocol) const;
+  Result<io::Digest> digest_weights() const;
 
   fs::path path_;
+  bool int8_activations_;
   ModelSource source_;
   Tokenizer tokenizer_;
   EngineFacts facts_;
@@ -180,7 +184,7 @@ std::string ModelEngine::token_text(std::int32_t id) const {
   return tokenizer_.token_spelling(token).value_or(fmt::format("#{}", id));
 }
 
-Result<io::Digest> ModelEngine::digest() const {
+Result<io::Digest> ModelEngine::digest_weights() const {
   std::vector<fs::path> files;
   std::error_code error;
   if (fs::is_regular_file(path_, error)) return digest_files({path_});
@@ -195,6 +199,12 @@ Result<io::Digest> ModelEngine::digest() const {
   return digest_files(files);
 }
 
+Result<io::Digest> ModelEngine::digest() const {
+  MLXMILL_ASSIGN(const io::Digest weights, digest_weights());
+  if (!int8_activations_) return weights;
+  return io::digest(io::to_hex(weights) + " int8 activations");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> open_model_engine(const fs::path& path,
@@ -203,14 +213,16 @@ Result<std::unique_ptr<Engine>> open_model_engine(const fs::path& path,
   MLXMILL_TRY(folder_facts(path, described));
   ModelOptions model_options;
   model_options.path = path;
+  model_options.int8_activations = options.int8_activations;
   // The decode speed is measured behind a short prompt.
   model_options.context =
       std::max<std::int64_t>(options.context, kTimedTokens + 2 + std::int64_t{kPromptTokens});
   MLXMILL_ASSIGN(Model model, Model::open(model_options));
   MLXMILL_ASSIGN(Tokenizer tokenizer, Tokenizer::open(path));
   EngineFacts facts{described.name, described.bytes, described.bits_per_weight, 0};
+  if (options.int8_activations) facts.name += " (8-bit activations)";
   return std::unique_ptr<Engine>(std::make_unique<ModelEngine>(
-      path, std::move(model), std::move(tokenizer), std::move(facts)));
+      path, std::move(model), std::move(tokenizer), std::move(facts), options.int8_activations));
 }
 
 }  // namespace mlxmill::measure

@@ -149,7 +149,8 @@ class Opener {
                         t.tensor.end - t.tensor.begin});
     }
     streaming::SourcePool pool(std::move(stored));
-    MLXMILL_ASSIGN(const Weights weights, Weights::load(layout_, dtype_, pool, o_.callbacks));
+    MLXMILL_ASSIGN(Weights weights, Weights::load(layout_, dtype_, pool, o_.callbacks));
+    if (o_.int8_activations) weights.round_activations();
     auto network = runtime::Network::build(forward_, weights);
     if (!network) return std::move(network).error().at(o_.path.string());
     states_.dtype = network->float_type();
@@ -165,8 +166,8 @@ class Opener {
   /// sizes on disk, and how keys and values are kept.
   std::string fingerprint() const {
     std::string text =
-        fmt::format("{} {} {} {} {}", facts_.family, facts_.weight_bytes, o_.kv_bits.value_or(0),
-                    o_.kv_group_size, o_.max_kv_size.value_or(0));
+        fmt::format("{} {} {} {} {} {}", facts_.family, facts_.weight_bytes, o_.kv_bits.value_or(0),
+                    o_.kv_group_size, o_.max_kv_size.value_or(0), o_.int8_activations);
     for (const formats::CheckpointTensor& t : source_.checkpoint.tensors) {
       text += fmt::format("\n{} {} {}", t.tensor.name, base::to_string(t.tensor.shape),
                           t.tensor.end - t.tensor.begin);

@@ -188,7 +188,7 @@ Result<mx::array> Weights::tensor(std::string_view name) const {
 Result<Linear> Weights::linear(std::string_view path) const {
   const std::string prefix = std::string(path) + ".";
   MLXMILL_ASSIGN(const mx::array weight, tensor(prefix + "weight"));
-  Linear layer{weight, std::nullopt, std::nullopt, std::nullopt, {}, std::string(path)};
+  Linear layer{weight, std::nullopt, std::nullopt, std::nullopt, {}, int8_x_, std::string(path)};
   const auto optional = [&](const char* name) -> std::optional<mx::array> {
     const auto found = arrays_.find(prefix + name);
     return found == arrays_.end() ? std::nullopt : std::optional(found->second);

@@ -26,6 +26,9 @@ class Weights {
   static Result<Weights> load(const architectures::Layout& layout, std::optional<DType> dtype,
                               streaming::SourcePool& sources, const Callbacks& callbacks);
 
+  /// From now on linear() gives modules whose activations are rounded to 8 bits.
+  void round_activations() { int8_x_ = true; }
+
   /// A linear, embedding or stacked module. Errors: kInvalidInput when the layout has none there.
   Result<Linear> linear(std::string_view path) const;
   /// The same; nothing for an empty path.
@@ -42,6 +45,7 @@ class Weights {
  private:
   std::map<std::string, mx::array, std::less<>> arrays_;
   std::map<std::string, Scheme, std::less<>> schemes_;  ///< Of packed modules.
+  bool int8_x_ = false;
 };
 
 }  // namespace mlxmill::runtime

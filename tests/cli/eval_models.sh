@@ -46,11 +46,11 @@ for three, eight in zip(layers["sample-3bit"], layers["sample-8bit"]):
 PYTHON
 mlxmill eval sample-3bit --reference models/sample-llama $settings --layers-only --threads 1 --json > alone
 python3 -c 'import json; a, b = (next(m["layers"] for m in json.load(open(f))["models"] if m["name"] == "sample-3bit") for f in ("only", "alone")); assert a == b'
-mlxmill eval sample-3bit --reference models/sample-llama $settings --layers-only > out
-has out '^sample-3bit: error of the weights [0-9.]+ %, of the outputs [0-9.]+ % \(root mean square over 43 modules\), largest$'
-has out '^  MODULE +OUTPUTS  WEIGHTS  CODING$'
-has out '^  model.layers.[0-9.a-z_]+ +[0-9.]+ %  [0-9.]+ %  affine 3-bit, groups of 64$'
-has out '^outputs +of what reached the reference.s modules at 128 tokens$'
+mlxmill eval sample-3bit --reference models/sample-llama $settings --layers-only > table
+has table '^sample-3bit: error of the weights [0-9.]+ %, of the outputs [0-9.]+ % \(root mean square over 43 modules\), largest$'
+has table '^  MODULE +OUTPUTS +WEIGHTS +CODING$'
+has table '^  model.layers.[0-9.a-z_]+ +[0-9.]+ %  [0-9.]+ %  affine 3-bit, groups of 64$'
+has table '^outputs +of what reached the reference.s modules at 128 tokens$'
 
 [ "$(ls kept/*.logprobs | wc -l)" = 1 ]
 mlxmill eval sample-8bit --reference kept/*.logprobs --no-cache --quiet --json > again
@@ -60,6 +60,25 @@ a = next(m for m in json.load(open("out"))["models"] if m["name"] == "sample-8bi
 b = json.load(open("again"))["models"][0]["scores"]
 assert a == b, (a, b)
 PYTHON
+
+# What activations of 8 bits cost: the same model with and without. What was kept is not mixed up.
+mlxmill eval sample-8bit --reference sample-8bit $settings --int8-activations --json > out
+python3 - <<'PYTHON'
+import json
+model = json.load(open("out"))["models"][0]
+assert model["name"] == "sample-8bit (8-bit activations)", model["name"]
+assert 0 < model["scores"]["kl"]["value"] < 0.01, model["scores"]
+PYTHON
+mlxmill eval sample-8bit --reference sample-8bit $settings --json > out
+python3 - <<'PYTHON'
+import json
+model = json.load(open("out"))["models"][0]
+assert model["name"] == "sample-8bit" and model["scores"]["kl"]["value"] == 0, model
+PYTHON
+rm -r kept/*.logprobs
+mlxmill eval sample-8bit --reference models/sample-llama $settings --json > out
+expect 2 mlxmill eval sample-8bit --reference models/sample-llama --weights-only --int8-activations
+has err 'eval: --int8-activations takes models that are run'
 
 # The numbers go into the candidates' cards, once however often they are measured; verify does not mind.
 mlxmill eval sample-3bit sample-8bit --reference models/sample-llama $settings --card > out

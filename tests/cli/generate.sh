@@ -31,6 +31,13 @@ same drawn1 drawn2
 mlxmill generate models/sample-llama -p "One day" -m 30 --temp 1 --seed 8 --quiet > other
 ! cmp -s drawn1 other || fail "two seeds, one text"
 
+# Activations of 8 bits: another computation that says much the same; nothing where no codes are.
+expect 0 mlxmill convert models/sample-llama -q -o sample-4bit --quiet
+mlxmill generate sample-4bit -p "Once upon a time" -m 20 --int8-activations --quiet > out
+[ "$(wc -c < out)" -gt 20 ] || fail "no text"
+mlxmill generate models/sample-llama -p "Once upon a time" -m 20 --int8-activations --quiet > out
+same out text
+
 # A prompt cache goes on where the prompt begins alike, and changes nothing.
 mlxmill generate models/sample-llama -p "Once upon a time" -m 5 --prompt-cache cache.safetensors --quiet > out
 mlxmill generate models/sample-llama -p "Once upon a time there was" -m 20 --prompt-cache cache.safetensors > out 2> err

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 #include "kernels/corpus.h"
@@ -54,7 +55,9 @@ Weight make_weight(std::optional<Scheme> scheme, DType type, std::size_t rows, s
 /// decoding to BF16 where many rows meet BF16 weights.
 double allowed(const Product& p, const std::string& engine) {
   // x in integers of 16 bits, by group.
-  if (engine == "avx512-vnni") return 0x1p-13;
+  if (engine == "avx512-vnni" || engine == "highway-int16") return 0x1p-13;
+  // Of 8 bits: half of 1/127 of the group's largest.
+  if (engine == "highway-int8") return 0x1p-7;
   const bool decodes_to_bf16 = engine != "highway" && p.count > 4;
   return 0x1p-22 * std::sqrt(static_cast<double>(p.weight.cols)) + (decodes_to_bf16 ? 0x1p-9 : 0.0);
 }
@@ -84,6 +87,9 @@ void expect_right(Product p, std::size_t y_offset = 0) {
   }
 }
 
+// What product_of() asks for.
+bool int8_x = false;
+
 Product product_of(const Weight& w, DType type, const ExactBuffer& x, std::size_t count) {
   Product p;
   p.weight = w.view;
@@ -92,6 +98,7 @@ Product product_of(const Weight& w, DType type, const ExactBuffer& x, std::size_
   p.x_stride = w.view.cols;
   p.y_stride = w.view.rows;
   p.count = count;
+  p.int8_x = int8_x;
   return p;
 }
 
@@ -120,11 +127,26 @@ class Matmul : public TargetTest {
   }
 };
 
-// The engines beyond Highway's targets.
+/// Chooses an engine, and products that it takes.
+void choose(const std::string& engine) {
+  ASSERT_TRUE(set_matmul_engine(engine));
+  int8_x = engine == "highway-int8";
+}
+
+// On each target, codes in integers.
+class MatmulIntegers : public TargetTest {
+ protected:
+  void TearDown() override {
+    choose("auto");
+    TargetTest::TearDown();
+  }
+};
+
+// Every engine on the best target.
 class MatmulEngines : public testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override { ASSERT_TRUE(set_matmul_engine(GetParam())); }
-  void TearDown() override { ASSERT_TRUE(set_matmul_engine("auto")); }
+  void SetUp() override { choose(GetParam()); }
+  void TearDown() override { choose("auto"); }
 };
 
 void every_scheme_and_type(bool all_types) {
@@ -171,6 +193,47 @@ TEST_P(Matmul, CrossesBlocksOfCodes) {
 
 INSTANTIATE_FOR_TARGETS(Matmul);
 
+TEST_P(MatmulIntegers, AgreeWithTheFormula) {
+  for (const char* engine : {"highway-int16", "highway-int8"}) {
+    choose(engine);
+    every_scheme_and_type(int8_x);
+    every_count();
+    expect_right(Scheme{Mode::kAffine, 8, 128}, DType::kBF16, DType::kBF16, 9, 4096 + 256, 3);
+    expect_right(Scheme{Mode::kAffine, 6, 64}, DType::kBF16, DType::kBF16, 9, 4096 + 192, 4);
+  }
+}
+
+// Codes and x as large as they get: no sum may overflow.
+TEST_P(MatmulIntegers, HoldTheLargestSums) {
+  for (const char* engine : {"highway-int16", "highway-int8"}) {
+    choose(engine);
+    for (const int bits : {2, 3, 4, 5, 6, 8}) {
+      for (const int group : {32, 64, 128}) {
+        for (const float sign : {1.0f, -1.0f}) {
+          for (const std::uint8_t code : {0xFF, 0x00}) {
+            const Scheme scheme{Mode::kAffine, bits, group};
+            std::mt19937 random(3);
+            Weight w = make_weight(scheme, DType::kBF16, 2, 256, 0, random);
+            std::memset(w.parts[0].data(), code, code_bytes(scheme, 512));
+            for (std::size_t g = 0; g < 512 / static_cast<std::size_t>(group); ++g) {
+              ref::store(DType::kBF16, 1.0f, w.parts[1].data(), g);
+              ref::store(DType::kBF16, -100.0f, w.parts[2].data(), g);
+            }
+            ExactBuffer x(256 * 2);
+            for (std::size_t k = 0; k < 256; ++k) {
+              ref::store(DType::kBF16, sign * 1.9921875f, x.data(), k);
+            }
+            SCOPED_TRACE(name_of(scheme, DType::kBF16));
+            expect_right(product_of(w, DType::kBF16, x, 1));
+          }
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_FOR_TARGETS(MatmulIntegers);
+
 TEST_P(MatmulEngines, AgreesWithTheFormulaForEveryScheme) { every_scheme_and_type(false); }
 TEST_P(MatmulEngines, AgreesForAnyNumberOfRows) { every_count(); }
 TEST_P(MatmulEngines, TakesPlainWeights) { plain_weights(); }
@@ -193,8 +256,9 @@ TEST_P(MatmulEngines, RunsWhereItCan) {
   std::mt19937 random(5);
   const Weight w = make_weight(Scheme{}, DType::kBF16, 4, 64, 0, random);
   const ExactBuffer x = random_floats(DType::kBF16, 8 * 64, 0, random);
-  // Integers are for few rows.
-  expect_right(product_of(w, DType::kBF16, x, std::string(GetParam()) == "avx512-vnni" ? 3 : 8));
+  // Integers of 16 bits are for few rows.
+  const bool few = GetParam() == "avx512-vnni" || GetParam() == "highway-int16";
+  expect_right(product_of(w, DType::kBF16, x, few ? 3 : 8));
   EXPECT_EQ(active_matmul_engine(), GetParam());
 }
 

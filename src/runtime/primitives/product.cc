@@ -17,6 +17,7 @@ struct Form {
   std::optional<Scheme> scheme;
   bool has_biases = false;
   bool has_bias = false;
+  bool int8_x = false;
 
   std::size_t arrays() const {
     return 1u + (scheme ? 1 : 0) + (has_biases ? 1 : 0) + (has_bias ? 1 : 0);
@@ -27,7 +28,8 @@ struct Form {
 Form form_of(const Linear& layer, mx::Dtype type) {
   return {layer.scales ? std::optional(layer.scheme) : std::nullopt, layer.biases.has_value(),
           layer.bias && layer.bias->dtype() == type &&
-              layer.bias->shape() == mx::Shape{layer.outputs()}};
+              layer.bias->shape() == mx::Shape{layer.outputs()},
+          layer.int8_x};
 }
 
 /// An array in one piece. Weights are already, and cost no step of the graph.
@@ -88,6 +90,7 @@ class Products final : public CpuPrimitive {
       kernels::Product p;
       p.weight = view_of(shapes_[i], inputs, at, cols);
       p.type = dtype_of(x.dtype());
+      p.int8_x = shapes_[i].int8_x;
       p.x = x.data<void>();
       p.y = outputs[i].data<void>();
       if (shapes_[i].has_bias) p.bias = inputs[at + shapes_[i].arrays() - 1].data<void>();
@@ -174,6 +177,7 @@ class GatheredProduct final : public CpuPrimitive {
     Gathered g{};
     g.product.weight = view_of(shape_, inputs, 3, static_cast<std::size_t>(x.shape(-1)));
     g.product.type = dtype_of(x.dtype());
+    g.product.int8_x = shape_.int8_x;
     g.product.x = x.data<void>();
     g.product.y = y.data<void>();
     g.product.x_stride = g.product.weight.cols;

@@ -1,0 +1,515 @@
+// Products with affine codes in integers, on every SIMD target: codes meet x as the integers that
+// they are, and only sums over a group become floats.
+//
+// Each group of x becomes integers with a unit of its own. Of 16 bits: the unit is a power of two;
+// what has at least 1/128 of the group's largest magnitude is exact, the rest is rounded to 2^-15
+// of it. Of 8 bits (Product::int8_x): the unit is 1/127 of the largest magnitude. Sums over a group
+// are exact; groups are added in F32.
+#include "kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/matmul_integers.cc"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "kernels/active_target.h"
+#include "kernels/float_rows-inl.h"
+#include "kernels/matmul_engine.h"
+#include "kernels/ref/matmul.h"
+
+#ifndef MLXMILL_KERNELS_MATMUL_INTEGERS_ONCE
+#define MLXMILL_KERNELS_MATMUL_INTEGERS_ONCE
+namespace mlxmill::kernels::integers {
+
+/// Bits of a code where products read it: 4 and 8 as stored, others unpacked to a byte.
+inline int bits_read(const MatrixView& w) { return w.scheme->bits == 4 ? 4 : 8; }
+
+// A prepared row: integers in the order products read them, sums of x by group, units by group.
+inline std::size_t integer_bytes(const Product& p) {
+  return round_up(p.weight.cols * (p.int8_x ? 1 : 2), 64);
+}
+inline std::size_t prepared_row_bytes(const Product& p) {
+  return integer_bytes(p) + 2 * padded(groups_of(p.weight)) * sizeof(float);
+}
+
+/// Room for the scales or biases of a task, and what a vector may read beyond them.
+inline std::size_t task_parameters(const MatrixView& w) {
+  return padded(vector_task_rows(w) * groups_of(w)) + 16;
+}
+
+// About how many bytes of x stay in the second-level cache while weights pass by.
+inline constexpr std::size_t kPanelBytes = 192 << 10;
+
+}  // namespace mlxmill::kernels::integers
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace mlxmill::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+#if MLXMILL_TARGET_HAS_VECTORS
+
+/// Vectors of integers T over which a group's codes spread evenly.
+template <class T, std::size_t kBytes>
+struct Lanes {
+  using Int = hn::CappedTag<T, kBytes / sizeof(T)>;
+  using Byte = hn::Repartition<std::uint8_t, Int>;
+  using Word = hn::Repartition<std::uint16_t, Int>;
+  using Sum = hn::Repartition<std::int32_t, Int>;
+  using Float = hn::Repartition<float, Int>;
+  static constexpr std::size_t kCount = hn::MaxLanes(Int());
+};
+
+/// One group of x to n integers. Returns their unit: NaN when an element is not finite.
+template <class T>
+float to_integers(const float* x, std::size_t n, T* to) {
+  constexpr float kTiny = 0x1p-107f;  // Below all is zero; units stay normal numbers.
+  Floats most = hn::Zero(FloatTag());
+  bool finite = true;
+  for (std::size_t k = 0; k < n; k += kLanes) {
+    const Floats v = hn::LoadU(FloatTag(), x + k);
+    finite = finite && hn::AllTrue(FloatTag(), hn::IsFinite(v));
+    most = hn::Max(most, hn::Abs(v));
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(FloatTag(), most));
+  if (!finite || largest < kTiny) {
+    std::fill(to, to + n, T{0});
+    return finite ? 0.0f : ref::float_of(ref::kQuietNanF32);
+  }
+  float unit = largest / 127;
+  float factor = 127 / largest;
+  if constexpr (sizeof(T) == 2) {
+    const std::uint32_t exponent = ref::bits_of(largest) >> 23;
+    unit = ref::float_of((exponent - 14) << 23);
+    factor = ref::float_of((268 - exponent) << 23);
+  }
+  const hn::Rebind<T, FloatTag> d;
+  for (std::size_t k = 0; k < n; k += kLanes) {
+    const Floats v = hn::Mul(hn::LoadU(FloatTag(), x + k), set_float(factor));
+    hn::StoreU(hn::DemoteTo(d, hn::NearestInt(v)), d, to + k);
+  }
+  return unit;
+}
+
+/// Integers in the order in which the fields of vectors of codes meet them.
+template <class T, std::size_t kBytes, std::size_t kFields>
+void lay_out(const T* from, std::size_t n, T* to) {
+  constexpr std::size_t kCount = Lanes<T, kBytes>::kCount;
+  for (std::size_t block = 0; block < n; block += kCount * kFields) {
+    for (std::size_t field = 0; field < kFields; ++field) {
+      for (std::size_t i = 0; i < kCount; ++i) {
+        to[block + field * kCount + i] = from[block + i * kFields + field];
+      }
+    }
+  }
+}
+
+template <class T, int kBits, std::size_t kBytes>
+void prepare_row(const Product& p, std::size_t i, std::uint8_t* prepared) {
+  const MatrixView& w = p.weight;
+  const std::size_t group = group_of(w);
+  thread_local std::vector<float> floats;
+  thread_local std::vector<T> plain;
+  floats.resize(padded(w.cols));
+  plain.resize(w.cols);
+  widen(p.type, x_row(p, i), w.cols, floats.data());
+  auto* sums = reinterpret_cast<float*>(prepared + integers::integer_bytes(p));
+  float* units = sums + padded(groups_of(w));
+  std::fill(sums, units + padded(groups_of(w)), 0.0f);
+  for (std::size_t g = 0; g < groups_of(w); ++g) {
+    const float* x = floats.data() + g * group;
+    T* to = plain.data() + g * group;
+    units[g] = to_integers(x, group, to);
+    if constexpr (sizeof(T) == 1) {
+      // Of what x became, so that weights, not their codes, meet the error.
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < group; ++k) sum += to[k];
+      sums[g] = static_cast<float>(sum) * units[g];
+    } else {
+      Floats sum = hn::Zero(FloatTag());
+      for (std::size_t k = 0; k < group; k += kLanes) {
+        sum = hn::Add(sum, hn::LoadU(FloatTag(), x + k));
+      }
+      sums[g] = hn::GetLane(hn::SumOfLanes(FloatTag(), sum));
+    }
+  }
+  lay_out<T, kBytes, 8 * sizeof(T) / kBits>(plain.data(), w.cols, reinterpret_cast<T*>(prepared));
+}
+
+/// Field k of every lane of 16 bits, or of both bytes in it.
+template <class T, int kBits, std::size_t kBytes, std::size_t k, class V>
+HWY_INLINE auto field(V words) {
+  using L = Lanes<T, kBytes>;
+  constexpr int kShift = static_cast<int>(k) * kBits;
+  if constexpr (8 * sizeof(T) == kBits) {
+    return hn::BitCast(typename L::Int(), words);
+  } else if constexpr (sizeof(T) == 2 && kShift + kBits == 16) {
+    return hn::BitCast(typename L::Int(), hn::ShiftRight<kShift>(words));
+  } else {
+    constexpr unsigned kMask = ((1u << kBits) - 1) * (sizeof(T) == 1 ? 0x0101u : 1u);
+    const auto moved = kShift == 0 ? words : hn::ShiftRight<kShift>(words);
+    return hn::BitCast(
+        typename L::Int(),
+        hn::And(moved, hn::Set(typename L::Word(), static_cast<std::uint16_t>(kMask))));
+  }
+}
+
+/// What is added up over one group for kM rows of x: sums of products in two vectors each. Vectors
+/// are no members: not every compiler gives implicit constructors the target's instructions.
+template <class T, int kBits, std::size_t kBytes, bool kSigned, std::size_t kM>
+struct GroupSums {
+  using L = Lanes<T, kBytes>;
+  using Sums = hn::Vec<typename L::Sum>;
+  static constexpr std::size_t kFields = 8 * sizeof(T) / kBits;
+
+  /// One vector of codes; `at` is the place of its first one in the rows of x.
+  static HWY_INLINE void add(const std::uint8_t* codes, const T* const (&x)[kM], std::size_t at,
+                             Sums (&low)[kM], Sums (&high)[kM]) {
+    const auto words = hn::BitCast(typename L::Word(), hn::LoadU(typename L::Byte(), codes));
+    add_fields(words, x, at, low, high, std::make_index_sequence<kFields>());
+  }
+
+  template <class V, std::size_t... k>
+  static HWY_INLINE void add_fields(V words, const T* const (&x)[kM], std::size_t at,
+                                    Sums (&low)[kM], Sums (&high)[kM], std::index_sequence<k...>) {
+    if constexpr (sizeof(T) == 2) {
+      (add_shorts(field<T, kBits, kBytes, k>(words), x, at + k * L::kCount, low, high), ...);
+    } else {
+      using Short = hn::Repartition<std::int16_t, typename L::Int>;
+      hn::Vec<Short> pairs[kM];
+      for (std::size_t m = 0; m < kM; ++m) pairs[m] = hn::Zero(Short());
+      (add_bytes(field<T, kBits, kBytes, k>(words), x, at + k * L::kCount, pairs), ...);
+      for (std::size_t m = 0; m < kM; ++m) {
+        low[m] = hn::ReorderWidenMulAccumulate(typename L::Sum(), pairs[m],
+                                               hn::Set(Short(), std::int16_t{1}), low[m], high[m]);
+      }
+    }
+  }
+
+  template <class V>
+  static HWY_INLINE void add_shorts(V code, const T* const (&x)[kM], std::size_t at,
+                                    Sums (&low)[kM], Sums (&high)[kM]) {
+    for (std::size_t m = 0; m < kM; ++m) {
+      const auto xs = hn::LoadU(typename L::Int(), x[m] + at);
+      low[m] = hn::ReorderWidenMulAccumulate(typename L::Sum(), code, xs, low[m], high[m]);
+    }
+  }
+
+  template <class V, class P>
+  static HWY_INLINE void add_bytes(V code, const T* const (&x)[kM], std::size_t at,
+                                   P (&pairs)[kM]) {
+    if constexpr (kSigned) code = hn::Xor(code, hn::Set(typename L::Int(), std::int8_t{-128}));
+    for (std::size_t m = 0; m < kM; ++m) {
+      const auto xs = hn::LoadU(typename L::Int(), x[m] + at);
+      pairs[m] = hn::Add(pairs[m], pair_products(hn::DFromV<P>(), code, xs));
+    }
+  }
+
+  /// Neighbouring products added. Codes are -128 to 127, x -127 to 127: they fit 16 bits.
+  template <class D, class V>
+  static HWY_INLINE hn::Vec<D> pair_products(D d, V code, V x) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2  // Better targets have lower numbers.
+    if constexpr (L::kCount == 32) {
+      if constexpr (!kSigned) return hn::Vec<D>{_mm256_maddubs_epi16(code.raw, x.raw)};
+      return hn::Vec<D>{_mm256_maddubs_epi16(hn::Abs(code).raw, _mm256_sign_epi8(x.raw, code.raw))};
+    }
+#endif
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
+    if constexpr (L::kCount == 16) {
+      if constexpr (!kSigned) return hn::Vec<D>{_mm_maddubs_epi16(code.raw, x.raw)};
+      return hn::Vec<D>{_mm_maddubs_epi16(hn::Abs(code).raw, _mm_sign_epi8(x.raw, code.raw))};
+    }
+#endif
+    const auto even = [&](V v) HWY_ATTR {
+      return hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(d, v)));
+    };
+    const auto odd = [&](V v) HWY_ATTR { return hn::ShiftRight<8>(hn::BitCast(d, v)); };
+    return hn::Add(hn::Mul(even(code), even(x)), hn::Mul(odd(code), odd(x)));
+  }
+};
+
+/// Rows of a weight, ready to meet rows of x.
+struct WeightRows {
+  const std::uint8_t* codes;  // As bits_read() says,
+  std::size_t code_bytes;     // from row to row.
+  const float* scales;        // Of consecutive rows, groups_of() each; a vector more can be read.
+  const float* biases;
+  float* units;  // Room for four times those of a row of x.
+};
+
+/// Sums of the lanes of four vectors, in lanes of 128 bits.
+template <class D, class V>
+HWY_INLINE auto sums_of_lanes(D d, V a, V b, V c, V e) {
+  if constexpr (hn::MaxLanes(d) > 4) {
+    const hn::Half<D> half;
+    const auto fold = [&](V v) HWY_ATTR {
+      return hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v));
+    };
+    return sums_of_lanes(half, fold(a), fold(b), fold(c), fold(e));
+  } else {
+    const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+    const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
+    return hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab));
+  }
+}
+
+/// Adds biases times sums of x, and writes scales times units of x. Both of x are padded with
+/// zeros.
+template <class D, class V>
+HWY_INLINE V meet_parameters(D d, const float* scales, const float* biases, const float* sums,
+                             const float* units, std::size_t groups, float* both, V total) {
+  constexpr std::size_t kCount = hn::MaxLanes(d);
+  std::size_t g = 0;
+  for (; g + kCount <= groups; g += kCount) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, units + g), hn::LoadU(d, scales + g)), d, both + g);
+    total = hn::MulAdd(hn::LoadU(d, biases + g), hn::LoadU(d, sums + g), total);
+  }
+  if (g == groups) return total;
+  // What follows is the next row's.
+  hn::StoreU(hn::Mul(hn::LoadU(d, units + g), hn::LoadU(d, scales + g)), d, both + g);
+  const V own = hn::IfThenElseZero(hn::FirstN(d, groups - g), hn::LoadU(d, biases + g));
+  return hn::MulAdd(own, hn::LoadU(d, sums + g), total);
+}
+
+/// Outputs n to n + kR of rows i to i + kM of x.
+template <class T, int kBits, std::size_t kBytes, bool kSigned, std::size_t kR, std::size_t kM>
+HWY_INLINE void meet(const Product& p, const WeightRows& weights, const std::uint8_t* prepared,
+                     std::size_t i, std::size_t n) {
+  static_assert(kR * kM <= 4);
+  using L = Lanes<T, kBytes>;
+  using Float = typename L::Float;
+  constexpr std::size_t kCodes = L::kCount * 8 * sizeof(T) / kBits;  // Of a vector.
+  const std::size_t groups = groups_of(p.weight);
+  const std::size_t units_step = padded(groups);
+  const T* x[kM];
+  hn::Vec<Float> total[4];
+  for (auto& t : total) t = hn::Zero(Float());
+  for (std::size_t m = 0; m < kM; ++m) {
+    const std::uint8_t* from = prepared + (i + m) * integers::prepared_row_bytes(p);
+    x[m] = reinterpret_cast<const T*>(from);
+    const auto* sums = reinterpret_cast<const float*>(from + integers::integer_bytes(p));
+    for (std::size_t r = 0; r < kR; ++r) {
+      const std::size_t at = r * groups;
+      total[r * kM + m] = meet_parameters(
+          Float(), weights.scales + at, weights.biases + at, sums, sums + units_step, groups,
+          weights.units + (r * kM + m) * units_step, total[r * kM + m]);
+    }
+  }
+  const std::uint8_t* codes = weights.codes;
+  const std::size_t ahead = fetch_ahead(weights.code_bytes, kR);
+  const std::size_t group = group_of(p.weight);
+  std::size_t at = 0;
+  for (std::size_t g = 0; g < groups; ++g) {
+    hn::Vec<typename L::Sum> low[kR][kM];
+    hn::Vec<typename L::Sum> high[kR][kM];
+    for (std::size_t r = 0; r < kR; ++r) {
+      for (std::size_t m = 0; m < kM; ++m) low[r][m] = high[r][m] = hn::Zero(typename L::Sum());
+    }
+    for (const std::size_t end = at + group; at < end;
+         at += kCodes, codes += L::kCount * sizeof(T)) {
+      for (std::size_t r = 0; r < kR; ++r) {
+        hwy::Prefetch(codes + r * weights.code_bytes + ahead);
+        GroupSums<T, kBits, kBytes, kSigned, kM>::add(codes + r * weights.code_bytes, x, at, low[r],
+                                                      high[r]);
+      }
+    }
+    for (std::size_t r = 0; r < kR; ++r) {
+      for (std::size_t m = 0; m < kM; ++m) {
+        const std::size_t k = r * kM + m;
+        const auto dot = hn::ConvertTo(Float(), hn::Add(low[r][m], high[r][m]));
+        total[k] = hn::MulAdd(dot, hn::Set(Float(), weights.units[k * units_step + g]), total[k]);
+      }
+    }
+  }
+  const auto four = sums_of_lanes(Float(), total[0], total[1], total[2], total[3]);
+  HWY_ALIGN float out[4];
+  hn::StoreU(four, hn::DFromV<decltype(four)>(), out);
+  for (std::size_t r = 0; r < kR; ++r) {
+    for (std::size_t m = 0; m < kM; ++m) {
+      ref::store(p.type, out[r * kM + m], y_row(p, i + m), n + r);
+    }
+  }
+}
+
+/// Codes of row n as bytes.
+HWY_NOINLINE void unpack_row(const MatrixView& w, std::size_t n, std::uint8_t* to) {
+  with_codes(w, [&]<int kBits, Code kCode>() HWY_ATTR {
+    for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
+      const std::size_t now = std::min(kBlockCodes, w.cols - first);
+      unpack_codes<kBits>(weight_row(w, n) + first / 8 * kBits, now, to + first);
+    }
+  });
+}
+
+/// Scales and biases of a task's rows as F32.
+void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
+               float* scales, float* biases) {
+  const std::size_t n = (last - first) * groups_of(w);
+  widen(w.type, parameter_row(w, w.scales, first), n, scales);
+  widen(w.type, parameter_row(w, w.biases, first), n, biases);
+  const std::size_t room = integers::task_parameters(w);
+  std::fill(scales + n, scales + room, 0.0f);
+  std::fill(biases + n, biases + room, 0.0f);
+  for (std::size_t k = 0; w.factor != 1.0f && k < n; ++k) {
+    scales[k] *= w.factor;
+    biases[k] *= w.factor;
+  }
+  // Codes count from 128.
+  for (std::size_t k = 0; is_signed && k < n; ++k) biases[k] += 128 * scales[k];
+}
+
+template <class T, int kBits, std::size_t kBytes, bool kSigned>
+void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
+          std::uint8_t* scratch) {
+  const MatrixView& w = p.weight;
+  const std::size_t room = integers::task_parameters(w);
+  auto* scales = reinterpret_cast<float*>(scratch);
+  float* units = scales + 2 * room;
+  auto* buffer = reinterpret_cast<std::uint8_t*>(units + 4 * padded(groups_of(w)));
+  load_task(w, first, last, kSigned, scales, scales + room);
+  const bool as_stored = w.scheme->bits == kBits;
+  const std::size_t panel =
+      std::max<std::size_t>(4, integers::kPanelBytes / integers::prepared_row_bytes(p) / 4 * 4);
+  for (std::size_t i0 = 0; i0 < p.count; i0 += panel) {
+    const std::size_t i1 = std::min(p.count, i0 + panel);
+    const std::size_t step = i1 - i0 == 1 ? 4 : i1 - i0 == 2 ? 2 : 1;
+    for (std::size_t n = first; n < last;) {
+      const std::size_t now = last - n < step ? 1 : step;
+      WeightRows weights{weight_row(w, n), row_bytes(w), scales + (n - first) * groups_of(w),
+                         scales + room + (n - first) * groups_of(w), units};
+      if (!as_stored) {
+        weights.codes = buffer;
+        weights.code_bytes = round_up(w.cols, 64);
+        for (std::size_t r = 0; r < now; ++r) {
+          unpack_row(w, n + r, buffer + r * weights.code_bytes);
+        }
+      }
+      if (now == 4) {
+        meet<T, kBits, kBytes, kSigned, 4, 1>(p, weights, prepared, i0, n);
+      } else if (now == 2) {
+        meet<T, kBits, kBytes, kSigned, 2, 2>(p, weights, prepared, i0, n);
+      } else {
+        std::size_t i = i0;
+        for (; i + 4 <= i1; i += 4) {
+          meet<T, kBits, kBytes, kSigned, 1, 4>(p, weights, prepared, i, n);
+        }
+        for (; i + 2 <= i1; i += 2) {
+          meet<T, kBits, kBytes, kSigned, 1, 2>(p, weights, prepared, i, n);
+        }
+        if (i < i1) meet<T, kBits, kBytes, kSigned, 1, 1>(p, weights, prepared, i, n);
+      }
+      n += now;
+    }
+  }
+}
+
+/// Calls f<T, bits, bytes of a vector>().
+template <class F>
+HWY_INLINE void with_form(const Product& p, const F& f) {
+  const int bits = integers::bits_read(p.weight);
+  const bool wide = p.weight.scheme->group_size >= 64;
+  const auto with_type = [&]<class T>() HWY_ATTR {
+    if (bits == 8) return f.template operator()<T, 8, 32>();
+    return wide ? f.template operator()<T, 4, 32>() : f.template operator()<T, 4, 16>();
+  };
+  if (p.int8_x) return with_type.template operator()<std::int8_t>();
+  with_type.template operator()<std::int16_t>();
+}
+
+void prepare_here(const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+  with_form(p, [&]<class T, int kBits, std::size_t kBytes>() HWY_ATTR {
+    for (std::size_t i = first; i < last; ++i) {
+      prepare_row<T, kBits, kBytes>(p, i, prepared + i * integers::prepared_row_bytes(p));
+    }
+  });
+}
+
+void compute_here(const Product& p, const std::uint8_t* prepared, std::size_t first,
+                  std::size_t last, std::uint8_t* scratch) {
+  record_target(HWY_TARGET);
+  with_form(p, [&]<class T, int kBits, std::size_t kBytes>() HWY_ATTR {
+    if constexpr (sizeof(T) == 1 && kBits == 8) {
+      if (p.weight.scheme->bits == 8) {
+        return rows<T, kBits, kBytes, true>(p, prepared, first, last, scratch);
+      }
+    }
+    rows<T, kBits, kBytes, false>(p, prepared, first, last, scratch);
+  });
+}
+
+#else
+
+void prepare_here(const Product& /*p*/, std::size_t /*first*/, std::size_t /*last*/,
+                  std::uint8_t* /*prepared*/) {}
+
+void compute_here(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
+                  std::size_t last, std::uint8_t* /*scratch*/) {
+  record_target(HWY_TARGET);
+  for (std::size_t i = 0; i < p.count; ++i) {
+    for (std::size_t n = first; n < last; ++n) {
+      ref::store(p.type, static_cast<float>(ref::output(p, i, n).value), y_row(p, i), n);
+    }
+  }
+}
+
+#endif  // MLXMILL_TARGET_HAS_VECTORS
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace mlxmill::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mlxmill::kernels {
+namespace {
+
+HWY_EXPORT(prepare_here);
+HWY_EXPORT(compute_here);
+
+// Unpacking writes whole vectors.
+constexpr std::size_t kBlockRoom = 4096;
+
+MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
+  return {name,
+          /*portable=*/true,
+          [] { return true; },
+          takes,
+          [](const Product& p) { return p.count * integers::prepared_row_bytes(p); },
+          [](const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+            HWY_DYNAMIC_DISPATCH(prepare_here)(p, first, last, prepared);
+          },
+          [](const Product& p) {
+            const std::size_t floats =
+                2 * integers::task_parameters(p.weight) + 4 * padded(groups_of(p.weight));
+            return floats * sizeof(float) + 4 * round_up(p.weight.cols, 64) + kBlockRoom;
+          },
+          [](const Product& p) { return vector_task_rows(p.weight); },
+          [](const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
+             std::uint8_t* scratch) {
+            HWY_DYNAMIC_DISPATCH(compute_here)(p, prepared, first, last, scratch);
+          }};
+}
+
+}  // namespace
+
+const MatmulEngine& int16_engine() {
+  static const MatmulEngine engine = engine_of("highway-int16", [](const Product& p) {
+    return p.type == DType::kBF16 && p.count <= kVectorRows && is_affine(p.weight) && !p.int8_x;
+  });
+  return engine;
+}
+
+const MatmulEngine& int8_engine() {
+  static const MatmulEngine engine =
+      engine_of("highway-int8", [](const Product& p) { return p.int8_x && is_affine(p.weight); });
+  return engine;
+}
+
+}  // namespace mlxmill::kernels
+#endif  // HWY_ONCE
