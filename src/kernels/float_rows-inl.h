@@ -22,6 +22,13 @@ namespace {
 
 #if MLXMILL_TARGET_HAS_VECTORS
 
+/// The sum of n elements, a multiple of 16.
+HWY_INLINE float sum_of_floats(const float* x, std::size_t n) {
+  Floats sum = hn::Zero(FloatTag());
+  for (std::size_t k = 0; k < n; k += kLanes) sum = hn::Add(sum, hn::LoadU(FloatTag(), x + k));
+  return hn::GetLane(hn::SumOfLanes(FloatTag(), sum));
+}
+
 // What the bytes of unpacked codes stand for.
 enum class Code { kInteger, kFp4, kFp8 };
 

@@ -211,11 +211,7 @@ void prepare_here(const Product& p, std::size_t first, std::size_t last, std::ui
     float* sums = to + padded(w.cols);
     std::fill(sums, sums + padded(groups_of(w)), 0.0f);
     for (std::size_t g = 0; g < groups_of(w); ++g) {
-      Floats sum = hn::Zero(FloatTag());
-      for (std::size_t k = 0; k < group_of(w); k += kLanes) {
-        sum = hn::Add(sum, hn::LoadU(FloatTag(), to + g * group_of(w) + k));
-      }
-      sums[g] = sum_of(sum);
+      sums[g] = sum_of_floats(to + g * group_of(w), group_of(w));
     }
   }
 }
@@ -249,11 +245,7 @@ void prepare_here(const Product& /*p*/, std::size_t /*first*/, std::size_t /*las
 void compute_here(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
                   std::size_t last, std::uint8_t* /*scratch*/) {
   record_target(HWY_TARGET);
-  for (std::size_t i = 0; i < p.count; ++i) {
-    for (std::size_t n = first; n < last; ++n) {
-      ref::store(p.type, static_cast<float>(ref::output(p, i, n).value), y_row(p, i), n);
-    }
-  }
+  ref::compute(p, first, last);
 }
 
 #endif  // MLXMILL_TARGET_HAS_VECTORS

@@ -132,11 +132,7 @@ void prepare_row(const Product& p, std::size_t i, std::uint8_t* prepared) {
       for (std::size_t k = 0; k < group; ++k) sum += to[k];
       sums[g] = static_cast<float>(sum) * units[g];
     } else {
-      Floats sum = hn::Zero(FloatTag());
-      for (std::size_t k = 0; k < group; k += kLanes) {
-        sum = hn::Add(sum, hn::LoadU(FloatTag(), x + k));
-      }
-      sums[g] = hn::GetLane(hn::SumOfLanes(FloatTag(), sum));
+      sums[g] = sum_of_floats(x, group);
     }
   }
   lay_out<T, kBytes, 8 * sizeof(T) / kBits>(plain.data(), w.cols, reinterpret_cast<T*>(prepared));
@@ -451,11 +447,7 @@ void prepare_here(const Product& /*p*/, std::size_t /*first*/, std::size_t /*las
 void compute_here(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
                   std::size_t last, std::uint8_t* /*scratch*/) {
   record_target(HWY_TARGET);
-  for (std::size_t i = 0; i < p.count; ++i) {
-    for (std::size_t n = first; n < last; ++n) {
-      ref::store(p.type, static_cast<float>(ref::output(p, i, n).value), y_row(p, i), n);
-    }
-  }
+  ref::compute(p, first, last);
 }
 
 #endif  // MLXMILL_TARGET_HAS_VECTORS

@@ -49,4 +49,13 @@ Output output(const Product& product, std::size_t i, std::size_t n) {
   return sum;
 }
 
+void compute(const Product& product, std::size_t first, std::size_t last) {
+  for (std::size_t i = 0; i < product.count; ++i) {
+    for (std::size_t n = first; n < last; ++n) {
+      const auto value = static_cast<float>(output(product, i, n).value);
+      store(product.type, value, y_row(product, i), n);
+    }
+  }
+}
+
 }  // namespace mlxmill::kernels::ref

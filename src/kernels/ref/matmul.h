@@ -20,4 +20,8 @@ struct Output {
 /// Output of row i of the product for row n of the weight.
 Output output(const Product& product, std::size_t i, std::size_t n);
 
+/// Outputs of weight rows [first, last) for all rows of x, rounded to F32 and then to the type of
+/// y.
+void compute(const Product& product, std::size_t first, std::size_t last);
+
 }  // namespace mlxmill::kernels::ref
