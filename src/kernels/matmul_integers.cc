@@ -14,6 +14,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -25,9 +26,6 @@
 #ifndef MLXMILL_KERNELS_MATMUL_INTEGERS_ONCE
 #define MLXMILL_KERNELS_MATMUL_INTEGERS_ONCE
 namespace mlxmill::kernels::integers {
-
-/// Bits of a code where products read it: 4 and 8 as stored, others unpacked to a byte.
-inline int bits_read(const MatrixView& w) { return w.scheme->bits == 4 ? 4 : 8; }
 
 // A prepared row: integers in the order products read them, sums of x by group, units by group.
 inline std::size_t integer_bytes(const Product& p) {
@@ -45,7 +43,26 @@ inline std::size_t task_parameters(const MatrixView& w) {
 // About how many bytes of x stay in the second-level cache while weights pass by.
 inline constexpr std::size_t kPanelBytes = 192 << 10;
 
+// What reading the last codes of a row may read beyond them.
+inline constexpr std::size_t kReadAhead = 16;
+
+/// Bytes of a row whose codes were copied to where reading beyond them is safe.
+inline std::size_t copied_row_bytes(const MatrixView& w) {
+  return round_up(row_bytes(w) + kReadAhead, 64);
+}
+
 }  // namespace mlxmill::kernels::integers
+#endif
+
+// Which code this target has: its own, that of AVX2 (AVX-512 has nothing better for vectors of 32
+// bytes), or none, where bytes cannot be shuffled.
+#undef MLXMILL_INTEGERS_OWN
+#undef MLXMILL_INTEGERS_OF_AVX2
+#if HWY_ARCH_X86 && HWY_TARGET < HWY_AVX2 && HWY_STATIC_TARGET > HWY_AVX2 && \
+    (HWY_TARGETS & HWY_AVX2)
+#define MLXMILL_INTEGERS_OF_AVX2 1
+#elif MLXMILL_TARGET_HAS_VECTORS && HWY_TARGET != HWY_SSE2
+#define MLXMILL_INTEGERS_OWN 1
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -53,17 +70,54 @@ namespace mlxmill::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-#if MLXMILL_TARGET_HAS_VECTORS
+#if MLXMILL_INTEGERS_OWN
 
-/// Vectors of integers T over which a group's codes spread evenly.
-template <class T, std::size_t kBytes>
+// How codes lie in memory.
+enum class Form {
+  kFour,    // Four bits, read a whole vector at once.
+  kEight,   // Eight bits.
+  kSigned,  // Eight bits, which meet x of 8 bits as codes less 128.
+  kAny,     // Two to six bits, spread by shuffles.
+};
+
+/// Vectors in which codes meet integers T. Thirty-two bytes at most: groups are whole vectors.
+template <class T>
 struct Lanes {
-  using Int = hn::CappedTag<T, kBytes / sizeof(T)>;
+  using Int = hn::CappedTag<T, 32 / sizeof(T)>;
   using Byte = hn::Repartition<std::uint8_t, Int>;
   using Word = hn::Repartition<std::uint16_t, Int>;
   using Sum = hn::Repartition<std::int32_t, Int>;
   using Float = hn::Repartition<float, Int>;
   static constexpr std::size_t kCount = hn::MaxLanes(Int());
+  static constexpr std::size_t kBytes = kCount * sizeof(T);
+};
+
+/// Codes that are read together, as kFields vectors of T.
+template <class T, Form kForm>
+struct Chunk {
+  static constexpr int kBits = kForm == Form::kFour ? 4 : 8;
+  static constexpr std::size_t kCodes = Lanes<T>::kBytes * (kForm == Form::kFour ? 2 : 1);
+  static constexpr std::size_t kFields = kCodes / Lanes<T>::kCount;
+};
+
+/// How codes of any number of bits spread to 16 bits each: two bytes are shuffled to each, moved up
+/// by a product until the code is at the top, and down to the bottom.
+struct Spread {
+  alignas(32) std::uint8_t from[32];
+  alignas(32) std::uint16_t factor[16];
+  int down;
+  std::size_t bytes;  // Of the codes of one vector.
+
+  explicit Spread(int bits) : from{}, factor{}, down(16 - bits), bytes{} {
+    constexpr std::size_t kCount = Lanes<std::int16_t>::kCount;
+    bytes = kCount * static_cast<std::size_t>(bits) / 8;
+    for (std::size_t k = 0; k < kCount; ++k) {
+      const std::size_t bit = k * static_cast<std::size_t>(bits);
+      from[2 * k] = static_cast<std::uint8_t>(bit / 8);
+      from[2 * k + 1] = static_cast<std::uint8_t>(bit / 8 + 1);
+      factor[k] = static_cast<std::uint16_t>(1u << (static_cast<std::size_t>(down) - bit % 8));
+    }
+  }
 };
 
 /// One group of x to n integers. Returns their unit: NaN when an element is not finite.
@@ -97,20 +151,26 @@ float to_integers(const float* x, std::size_t n, T* to) {
   return unit;
 }
 
-/// Integers in the order in which the fields of vectors of codes meet them.
-template <class T, std::size_t kBytes, std::size_t kFields>
+/// Integers in the order in which vectors of codes meet them.
+template <class T, Form kForm>
 void lay_out(const T* from, std::size_t n, T* to) {
-  constexpr std::size_t kCount = Lanes<T, kBytes>::kCount;
-  for (std::size_t block = 0; block < n; block += kCount * kFields) {
-    for (std::size_t field = 0; field < kFields; ++field) {
+  using C = Chunk<T, kForm>;
+  constexpr std::size_t kCount = Lanes<T>::kCount;
+  for (std::size_t chunk = 0; chunk < n; chunk += C::kCodes) {
+    for (std::size_t field = 0; field < C::kFields; ++field) {
       for (std::size_t i = 0; i < kCount; ++i) {
-        to[block + field * kCount + i] = from[block + i * kFields + field];
+        std::size_t code = i * C::kFields + field;
+        if constexpr (kForm == Form::kAny) {
+          // Bytes hold two vectors of 16 bits, one in the low and one in the high halves.
+          code = sizeof(T) == 1 ? i % 2 * (kCount / 2) + i / 2 : field * kCount + i;
+        }
+        to[chunk + field * kCount + i] = from[chunk + code];
       }
     }
   }
 }
 
-template <class T, int kBits, std::size_t kBytes>
+template <class T, Form kForm>
 void prepare_row(const Product& p, std::size_t i, std::uint8_t* prepared) {
   const MatrixView& w = p.weight;
   const std::size_t group = group_of(w);
@@ -135,13 +195,13 @@ void prepare_row(const Product& p, std::size_t i, std::uint8_t* prepared) {
       sums[g] = sum_of_floats(x, group);
     }
   }
-  lay_out<T, kBytes, 8 * sizeof(T) / kBits>(plain.data(), w.cols, reinterpret_cast<T*>(prepared));
+  lay_out<T, kForm>(plain.data(), w.cols, reinterpret_cast<T*>(prepared));
 }
 
 /// Field k of every lane of 16 bits, or of both bytes in it.
-template <class T, int kBits, std::size_t kBytes, std::size_t k, class V>
+template <class T, int kBits, std::size_t k, class V>
 HWY_INLINE auto field(V words) {
-  using L = Lanes<T, kBytes>;
+  using L = Lanes<T>;
   constexpr int kShift = static_cast<int>(k) * kBits;
   if constexpr (8 * sizeof(T) == kBits) {
     return hn::BitCast(typename L::Int(), words);
@@ -156,31 +216,56 @@ HWY_INLINE auto field(V words) {
   }
 }
 
+/// The codes of one vector of 16 bits each; 16 bytes are read.
+HWY_INLINE auto spread_codes(const Spread& spread, const std::uint8_t* codes) {
+  using L = Lanes<std::int16_t>;
+  const auto places = hn::Load(typename L::Byte(), spread.from);
+  const auto pairs = hn::TableLookupBytes(hn::LoadDup128(typename L::Byte(), codes), places);
+  const auto top =
+      hn::Mul(hn::BitCast(typename L::Word(), pairs), hn::Load(typename L::Word(), spread.factor));
+  return hn::ShiftRightSame(top, spread.down);
+}
+
 /// What is added up over one group for kM rows of x: sums of products in two vectors each. Vectors
 /// are no members: not every compiler gives implicit constructors the target's instructions.
-template <class T, int kBits, std::size_t kBytes, bool kSigned, std::size_t kM>
+template <class T, Form kForm, std::size_t kM>
 struct GroupSums {
-  using L = Lanes<T, kBytes>;
+  using L = Lanes<T>;
+  using C = Chunk<T, kForm>;
   using Sums = hn::Vec<typename L::Sum>;
-  static constexpr std::size_t kFields = 8 * sizeof(T) / kBits;
+  static constexpr bool kSigned = kForm == Form::kSigned;
 
-  /// One vector of codes; `at` is the place of its first one in the rows of x.
-  static HWY_INLINE void add(const std::uint8_t* codes, const T* const (&x)[kM], std::size_t at,
-                             Sums (&low)[kM], Sums (&high)[kM]) {
-    const auto words = hn::BitCast(typename L::Word(), hn::LoadU(typename L::Byte(), codes));
-    add_fields(words, x, at, low, high, std::make_index_sequence<kFields>());
+  /// One chunk of codes; `at` is the place of its first one in the rows of x.
+  static HWY_INLINE void add(const std::uint8_t* codes, const Spread& spread,
+                             const T* const (&x)[kM], std::size_t at, Sums (&low)[kM],
+                             Sums (&high)[kM]) {
+    if constexpr (kForm != Form::kAny) {
+      const auto words = hn::BitCast(typename L::Word(), hn::LoadU(typename L::Byte(), codes));
+      add_fields(words, x, at, low, high, std::make_index_sequence<C::kFields>());
+    } else {
+      const auto first = spread_codes(spread, codes);
+      const auto second = spread_codes(spread, codes + spread.bytes);
+      const typename L::Int d;
+      if constexpr (sizeof(T) == 2) {
+        add_shorts(hn::BitCast(d, first), x, at, low, high);
+        add_shorts(hn::BitCast(d, second), x, at + L::kCount, low, high);
+      } else {
+        const auto both = hn::BitCast(d, hn::Or(first, hn::ShiftLeft<8>(second)));
+        add_fields(both, x, at, low, high, std::make_index_sequence<1>());
+      }
+    }
   }
 
   template <class V, std::size_t... k>
   static HWY_INLINE void add_fields(V words, const T* const (&x)[kM], std::size_t at,
                                     Sums (&low)[kM], Sums (&high)[kM], std::index_sequence<k...>) {
     if constexpr (sizeof(T) == 2) {
-      (add_shorts(field<T, kBits, kBytes, k>(words), x, at + k * L::kCount, low, high), ...);
+      (add_shorts(field<T, C::kBits, k>(words), x, at + k * L::kCount, low, high), ...);
     } else {
       using Short = hn::Repartition<std::int16_t, typename L::Int>;
       hn::Vec<Short> pairs[kM];
       for (std::size_t m = 0; m < kM; ++m) pairs[m] = hn::Zero(Short());
-      (add_bytes(field<T, kBits, kBytes, k>(words), x, at + k * L::kCount, pairs), ...);
+      (add_bytes(field<T, C::kBits, k>(words), x, at + k * L::kCount, pairs), ...);
       for (std::size_t m = 0; m < kM; ++m) {
         low[m] = hn::ReorderWidenMulAccumulate(typename L::Sum(), pairs[m],
                                                hn::Set(Short(), std::int16_t{1}), low[m], high[m]);
@@ -232,8 +317,9 @@ struct GroupSums {
 
 /// Rows of a weight, ready to meet rows of x.
 struct WeightRows {
-  const std::uint8_t* codes;  // As bits_read() says,
-  std::size_t code_bytes;     // from row to row.
+  const std::uint8_t* codes;  // At least integers::kReadAhead bytes more can be read.
+  std::size_t code_bytes;     // From row to row.
+  std::size_t ahead;          // How far ahead codes are fetched.
   const float* scales;        // Of consecutive rows, groups_of() each; a vector more can be read.
   const float* biases;
   float* units;  // Room for four times those of a row of x.
@@ -274,13 +360,13 @@ HWY_INLINE V meet_parameters(D d, const float* scales, const float* biases, cons
 }
 
 /// Outputs n to n + kR of rows i to i + kM of x.
-template <class T, int kBits, std::size_t kBytes, bool kSigned, std::size_t kR, std::size_t kM>
-HWY_INLINE void meet(const Product& p, const WeightRows& weights, const std::uint8_t* prepared,
-                     std::size_t i, std::size_t n) {
+template <class T, Form kForm, std::size_t kR, std::size_t kM>
+HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& spread,
+                     const std::uint8_t* prepared, std::size_t i, std::size_t n) {
   static_assert(kR * kM <= 4);
-  using L = Lanes<T, kBytes>;
+  using L = Lanes<T>;
+  using C = Chunk<T, kForm>;
   using Float = typename L::Float;
-  constexpr std::size_t kCodes = L::kCount * 8 * sizeof(T) / kBits;  // Of a vector.
   const std::size_t groups = groups_of(p.weight);
   const std::size_t units_step = padded(groups);
   const T* x[kM];
@@ -298,7 +384,7 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const std::uin
     }
   }
   const std::uint8_t* codes = weights.codes;
-  const std::size_t ahead = fetch_ahead(weights.code_bytes, kR);
+  const std::size_t chunk_bytes = kForm == Form::kAny ? 2 * spread.bytes : L::kBytes;
   const std::size_t group = group_of(p.weight);
   std::size_t at = 0;
   for (std::size_t g = 0; g < groups; ++g) {
@@ -307,12 +393,11 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const std::uin
     for (std::size_t r = 0; r < kR; ++r) {
       for (std::size_t m = 0; m < kM; ++m) low[r][m] = high[r][m] = hn::Zero(typename L::Sum());
     }
-    for (const std::size_t end = at + group; at < end;
-         at += kCodes, codes += L::kCount * sizeof(T)) {
+    for (const std::size_t end = at + group; at < end; at += C::kCodes, codes += chunk_bytes) {
       for (std::size_t r = 0; r < kR; ++r) {
-        hwy::Prefetch(codes + r * weights.code_bytes + ahead);
-        GroupSums<T, kBits, kBytes, kSigned, kM>::add(codes + r * weights.code_bytes, x, at, low[r],
-                                                      high[r]);
+        const std::uint8_t* row = codes + r * weights.code_bytes;
+        hwy::Prefetch(row + weights.ahead);
+        GroupSums<T, kForm, kM>::add(row, spread, x, at, low[r], high[r]);
       }
     }
     for (std::size_t r = 0; r < kR; ++r) {
@@ -333,16 +418,6 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const std::uin
   }
 }
 
-/// Codes of row n as bytes.
-HWY_NOINLINE void unpack_row(const MatrixView& w, std::size_t n, std::uint8_t* to) {
-  with_codes(w, [&]<int kBits, Code kCode>() HWY_ATTR {
-    for (std::size_t first = 0; first < w.cols; first += kBlockCodes) {
-      const std::size_t now = std::min(kBlockCodes, w.cols - first);
-      unpack_codes<kBits>(weight_row(w, n) + first / 8 * kBits, now, to + first);
-    }
-  });
-}
-
 /// Scales and biases of a task's rows as F32.
 void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
                float* scales, float* biases) {
@@ -360,16 +435,21 @@ void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is
   for (std::size_t k = 0; is_signed && k < n; ++k) biases[k] += 128 * scales[k];
 }
 
-template <class T, int kBits, std::size_t kBytes, bool kSigned>
+/// Whether reading beyond the codes of row n stays within the weight.
+bool reads_within(const MatrixView& w, std::size_t n) {
+  return (w.rows - n - 1) * row_bytes(w) >= integers::kReadAhead;
+}
+
+template <class T, Form kForm>
 void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
           std::uint8_t* scratch) {
   const MatrixView& w = p.weight;
   const std::size_t room = integers::task_parameters(w);
   auto* scales = reinterpret_cast<float*>(scratch);
   float* units = scales + 2 * room;
-  auto* buffer = reinterpret_cast<std::uint8_t*>(units + 4 * padded(groups_of(w)));
-  load_task(w, first, last, kSigned, scales, scales + room);
-  const bool as_stored = w.scheme->bits == kBits;
+  auto* copy = reinterpret_cast<std::uint8_t*>(units + 4 * padded(groups_of(w)));
+  load_task(w, first, last, kForm == Form::kSigned, scales, scales + room);
+  const Spread spread(w.scheme->bits);
   const std::size_t panel =
       std::max<std::size_t>(4, integers::kPanelBytes / integers::prepared_row_bytes(p) / 4 * 4);
   for (std::size_t i0 = 0; i0 < p.count; i0 += panel) {
@@ -377,80 +457,94 @@ void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std
     const std::size_t step = i1 - i0 == 1 ? 4 : i1 - i0 == 2 ? 2 : 1;
     for (std::size_t n = first; n < last;) {
       const std::size_t now = last - n < step ? 1 : step;
-      WeightRows weights{weight_row(w, n), row_bytes(w), scales + (n - first) * groups_of(w),
-                         scales + room + (n - first) * groups_of(w), units};
-      if (!as_stored) {
-        weights.codes = buffer;
-        weights.code_bytes = round_up(w.cols, 64);
+      WeightRows weights{weight_row(w, n),
+                         row_bytes(w),
+                         fetch_ahead(row_bytes(w), now),
+                         scales + (n - first) * groups_of(w),
+                         scales + room + (n - first) * groups_of(w),
+                         units};
+      if (kForm == Form::kAny && !reads_within(w, n + now - 1)) {
+        weights.codes = copy;
+        weights.code_bytes = integers::copied_row_bytes(w);
         for (std::size_t r = 0; r < now; ++r) {
-          unpack_row(w, n + r, buffer + r * weights.code_bytes);
+          std::memcpy(copy + r * weights.code_bytes, weight_row(w, n + r), row_bytes(w));
         }
       }
       if (now == 4) {
-        meet<T, kBits, kBytes, kSigned, 4, 1>(p, weights, prepared, i0, n);
+        meet<T, kForm, 4, 1>(p, weights, spread, prepared, i0, n);
       } else if (now == 2) {
-        meet<T, kBits, kBytes, kSigned, 2, 2>(p, weights, prepared, i0, n);
+        meet<T, kForm, 2, 2>(p, weights, spread, prepared, i0, n);
       } else {
         std::size_t i = i0;
-        for (; i + 4 <= i1; i += 4) {
-          meet<T, kBits, kBytes, kSigned, 1, 4>(p, weights, prepared, i, n);
-        }
-        for (; i + 2 <= i1; i += 2) {
-          meet<T, kBits, kBytes, kSigned, 1, 2>(p, weights, prepared, i, n);
-        }
-        if (i < i1) meet<T, kBits, kBytes, kSigned, 1, 1>(p, weights, prepared, i, n);
+        for (; i + 4 <= i1; i += 4) meet<T, kForm, 1, 4>(p, weights, spread, prepared, i, n);
+        for (; i + 2 <= i1; i += 2) meet<T, kForm, 1, 2>(p, weights, spread, prepared, i, n);
+        if (i < i1) meet<T, kForm, 1, 1>(p, weights, spread, prepared, i, n);
       }
       n += now;
     }
   }
 }
 
-/// Calls f<T, bits, bytes of a vector>().
+/// Calls f<T, form>().
 template <class F>
 HWY_INLINE void with_form(const Product& p, const F& f) {
-  const int bits = integers::bits_read(p.weight);
-  const bool wide = p.weight.scheme->group_size >= 64;
+  const Scheme& scheme = *p.weight.scheme;
   const auto with_type = [&]<class T>() HWY_ATTR {
-    if (bits == 8) return f.template operator()<T, 8, 32>();
-    return wide ? f.template operator()<T, 4, 32>() : f.template operator()<T, 4, 16>();
+    if (scheme.bits == 8) {
+      if constexpr (sizeof(T) == 1) return f.template operator()<T, Form::kSigned>();
+      return f.template operator()<T, Form::kEight>();
+    }
+    const auto group = static_cast<std::size_t>(scheme.group_size);
+    if (scheme.bits == 4 && group % Chunk<T, Form::kFour>::kCodes == 0) {
+      return f.template operator()<T, Form::kFour>();
+    }
+    f.template operator()<T, Form::kAny>();
   };
   if (p.int8_x) return with_type.template operator()<std::int8_t>();
   with_type.template operator()<std::int16_t>();
 }
 
-void prepare_here(const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
-  with_form(p, [&]<class T, int kBits, std::size_t kBytes>() HWY_ATTR {
+HWY_NOINLINE void prepare_rows(const Product& p, std::size_t first, std::size_t last,
+                               std::uint8_t* prepared) {
+  with_form(p, [&]<class T, Form kForm>() HWY_ATTR {
     for (std::size_t i = first; i < last; ++i) {
-      prepare_row<T, kBits, kBytes>(p, i, prepared + i * integers::prepared_row_bytes(p));
+      prepare_row<T, kForm>(p, i, prepared + i * integers::prepared_row_bytes(p));
     }
   });
+}
+
+HWY_NOINLINE void compute_rows(const Product& p, const std::uint8_t* prepared, std::size_t first,
+                               std::size_t last, std::uint8_t* scratch) {
+  with_form(p, [&]<class T, Form kForm>()
+                   HWY_ATTR { rows<T, kForm>(p, prepared, first, last, scratch); });
+}
+
+#elif MLXMILL_INTEGERS_OF_AVX2
+
+using N_AVX2::compute_rows;
+using N_AVX2::prepare_rows;
+
+#else
+
+void prepare_rows(const Product& /*p*/, std::size_t /*first*/, std::size_t /*last*/,
+                  std::uint8_t* /*prepared*/) {}
+
+void compute_rows(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
+                  std::size_t last, std::uint8_t* /*scratch*/) {
+  ref::compute(p, first, last);
+}
+
+#endif  // MLXMILL_INTEGERS_OWN
+
+void prepare_here(const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+  prepare_rows(p, first, last, prepared);
 }
 
 void compute_here(const Product& p, const std::uint8_t* prepared, std::size_t first,
                   std::size_t last, std::uint8_t* scratch) {
   record_target(HWY_TARGET);
-  with_form(p, [&]<class T, int kBits, std::size_t kBytes>() HWY_ATTR {
-    if constexpr (sizeof(T) == 1 && kBits == 8) {
-      if (p.weight.scheme->bits == 8) {
-        return rows<T, kBits, kBytes, true>(p, prepared, first, last, scratch);
-      }
-    }
-    rows<T, kBits, kBytes, false>(p, prepared, first, last, scratch);
-  });
+  compute_rows(p, prepared, first, last, scratch);
 }
-
-#else
-
-void prepare_here(const Product& /*p*/, std::size_t /*first*/, std::size_t /*last*/,
-                  std::uint8_t* /*prepared*/) {}
-
-void compute_here(const Product& p, const std::uint8_t* /*prepared*/, std::size_t first,
-                  std::size_t last, std::uint8_t* /*scratch*/) {
-  record_target(HWY_TARGET);
-  ref::compute(p, first, last);
-}
-
-#endif  // MLXMILL_TARGET_HAS_VECTORS
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -464,8 +558,13 @@ namespace {
 HWY_EXPORT(prepare_here);
 HWY_EXPORT(compute_here);
 
-// Unpacking writes whole vectors.
-constexpr std::size_t kBlockRoom = 4096;
+/// Whether the SIMD target in force has more than a reference for this.
+bool target_in_force_has_code() {
+  const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
+  if (only != 0) return only != HWY_SSE2;
+  static const bool has = (hwy::SupportedTargets() & ~(HWY_SSE2 | HWY_SCALAR)) != 0;
+  return has;
+}
 
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
   return {name,
@@ -479,7 +578,7 @@ MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
           [](const Product& p) {
             const std::size_t floats =
                 2 * integers::task_parameters(p.weight) + 4 * padded(groups_of(p.weight));
-            return floats * sizeof(float) + 4 * round_up(p.weight.cols, 64) + kBlockRoom;
+            return floats * sizeof(float) + 4 * integers::copied_row_bytes(p.weight);
           },
           [](const Product& p) { return vector_task_rows(p.weight); },
           [](const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
@@ -492,14 +591,16 @@ MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
 
 const MatmulEngine& int16_engine() {
   static const MatmulEngine engine = engine_of("highway-int16", [](const Product& p) {
-    return p.type == DType::kBF16 && p.count <= kVectorRows && is_affine(p.weight) && !p.int8_x;
+    return p.type == DType::kBF16 && p.count <= kVectorRows && is_affine(p.weight) && !p.int8_x &&
+           target_in_force_has_code();
   });
   return engine;
 }
 
 const MatmulEngine& int8_engine() {
-  static const MatmulEngine engine =
-      engine_of("highway-int8", [](const Product& p) { return p.int8_x && is_affine(p.weight); });
+  static const MatmulEngine engine = engine_of("highway-int8", [](const Product& p) {
+    return p.int8_x && is_affine(p.weight) && target_in_force_has_code();
+  });
   return engine;
 }
 

@@ -22,6 +22,9 @@
 #ifndef HWY_AVX10_2
 #define HWY_AVX10_2 0
 #endif
+#ifndef HWY_SSE2
+#define HWY_SSE2 0
+#endif
 #ifndef HWY_NEON_BF16
 #define HWY_NEON_BF16 0
 #endif

@@ -45,7 +45,7 @@ class Checkpoint {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       if (tensors_[i].name == name) return numbers_[i];
     }
-    static const Numbers kNone;
+    static const Numbers kNone{};
     return kNone;
   }
 
