@@ -9,15 +9,15 @@
 namespace mlxmill::cli {
 
 void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& context) {
-  constexpr int kMostTokens = 1 << 30;
-  constexpr std::uint64_t kLeastMemory = 1 << 20;
+  constexpr int kMostContext = 1 << 30;
+  constexpr std::uint64_t kLeastModelMemory = 1 << 20;
   add_text(app, "MODEL", args.path, kPathValue,
            "an MLX model folder, any checkpoint that convert reads, or a GGUF file");
   const std::string group = kHowItRuns;
   add_choice(app, "--dtype", args.dtype, {"float16", "bfloat16", "float32"},
              "type of float weights and of the computation (default: as stored)")
       ->group(group);
-  add_integer(app, "--context", args.context, 1, kMostTokens,
+  add_integer(app, "--context", args.context, 1, kMostContext,
               "tokens that memory is planned for (default: " + context + ")")
       ->group(group);
   add_integer(app, "--kv-bits", args.kv_bits, 2, 8,
@@ -26,13 +26,14 @@ void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& cont
   add_integer(app, "--kv-group-size", args.kv_group_size, 32, 128,
               "with --kv-bits: 32, 64 or 128 (default: 64)")
       ->group(group);
-  add_integer(app, "--prefill-step-size", args.prefill_step_size, 1, kMostTokens,
+  add_integer(app, "--prefill-step-size", args.prefill_step_size, 1, kMostContext,
               "tokens of a prompt that are computed at once (default: 512)")
       ->group(group);
-  add_switch(app, "--int8-activations", args.int8_activations,
-             "on a CPU: round what meets affine codes to 8 bits; faster, see eval for the cost")
+  add_switch(
+      app, "--int8-activations", args.int8_activations,
+      "on a CPU: round what meets affine or MXFP4 codes to 8 bits; faster, see eval for the cost")
       ->group(group);
-  add_size(app, "--memory", args.memory, kLeastMemory,
+  add_size(app, "--memory", args.memory, kLeastModelMemory,
            "what the model may take (default: what the machine has free)")
       ->group(group);
   add_text(app, "--architecture", args.architecture, kFileValue, "adds a model family")

@@ -30,8 +30,8 @@ struct ModelOptions {
   /// At most so many keys and values a layer, 5 or more: the first 4 and the latest; default: all.
   /// Layers with a window of their own keep to that. Not together with kv_bits.
   std::optional<std::int64_t> max_kv_size;
-  /// On a CPU, what meets affine codes is rounded to integers of 8 bits first, each group with a
-  /// scale of its own: faster, at a cost that `mlxmill eval --int8-activations` measures.
+  /// On a CPU, what meets affine or MXFP4 codes is rounded to integers of 8 bits first, each group
+  /// with a scale of its own: faster, at a cost that `mlxmill eval --int8-activations` measures.
   bool int8_activations = false;
   int prefill_step_size = 512;     ///< Tokens of a prompt that are computed at once, 1 or more.
   std::uint64_t memory_bytes = 0;  ///< What the model may take; 0: what this machine has free.

@@ -32,7 +32,7 @@ HWY_INLINE float sum_of_floats(const float* x, std::size_t n) {
 // What the bytes of unpacked codes stand for.
 enum class Code { kInteger, kFp4, kFp8 };
 
-Code code_kind(const MatrixView& w) {
+HWY_INLINE Code code_kind(const MatrixView& w) {
   if (w.scheme->mode == Mode::kAffine) return Code::kInteger;
   return w.scheme->mode == Mode::kMxfp8 ? Code::kFp8 : Code::kFp4;
 }

@@ -46,7 +46,7 @@ struct Product {
   const void* bias = nullptr;  ///< [weight.rows] of `type`, added to what was rounded; or null.
   const std::uint32_t* in = nullptr;   ///< Row of x for each i; null: i itself.
   const std::uint32_t* out = nullptr;  ///< Row of y for each i; null: i itself.
-  /// Affine codes meet x rounded to integers of 8 bits, by group of the weight.
+  /// Affine and MXFP4 codes meet x rounded to integers of 8 bits, by group of the weight.
   bool int8_x = false;
 };
 
@@ -57,7 +57,7 @@ void multiply(std::span<const Product> products, base::ThreadPool& pool);
 
 /// What can compute products, best first: "highway-int8" where int8_x asks for it, "avx512-vnni"
 /// for few rows of BF16 and affine codes, "amx-bf16" and "avx512-bf16" for BF16 activations on the
-/// machines that have them, "highway-int16" for few rows of BF16 and affine codes everywhere,
+/// machines that have them, "highway-int16" for few rows of BF16 and affine or MXFP4 codes,
 /// "highway" for everything.
 std::vector<std::string> supported_matmul_engines();
 

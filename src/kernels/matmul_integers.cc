@@ -1,5 +1,5 @@
-// Products with affine codes in integers, on every SIMD target: codes meet x as the integers that
-// they are, and only sums over a group become floats.
+// Products with affine and MXFP4 codes in integers, on every SIMD target: codes meet x as the
+// integers that they are (FP4 as twice its value), and only sums over a group become floats.
 //
 // Each group of x becomes integers with a unit of its own. Of 16 bits: the unit is a power of two;
 // what has at least 1/128 of the group's largest magnitude is exact, the rest is rounded to 2^-15
@@ -78,6 +78,7 @@ enum class Form {
   kEight,   // Eight bits.
   kSigned,  // Eight bits, which meet x of 8 bits as codes less 128.
   kAny,     // Two to six bits, spread by shuffles.
+  kFp4,     // MXFP4, as twice its value by a shuffle.
 };
 
 /// Vectors in which codes meet integers T. Thirty-two bytes at most: groups are whole vectors.
@@ -151,6 +152,12 @@ float to_integers(const float* x, std::size_t n, T* to) {
   return unit;
 }
 
+/// Which code of a chunk of n is in byte `byte` of fp4_codes(): low halves of the stored bytes come
+/// first, then high ones.
+constexpr std::size_t place_of_fp4(std::size_t byte, std::size_t n) {
+  return byte % (n / 2) * 2 + byte / (n / 2);
+}
+
 /// Integers in the order in which vectors of codes meet them.
 template <class T, Form kForm>
 void lay_out(const T* from, std::size_t n, T* to) {
@@ -163,6 +170,8 @@ void lay_out(const T* from, std::size_t n, T* to) {
         if constexpr (kForm == Form::kAny) {
           // Bytes hold two vectors of 16 bits, one in the low and one in the high halves.
           code = sizeof(T) == 1 ? i % 2 * (kCount / 2) + i / 2 : field * kCount + i;
+        } else if constexpr (kForm == Form::kFp4) {
+          code = place_of_fp4(code, C::kCodes);
         }
         to[chunk + field * kCount + i] = from[chunk + code];
       }
@@ -226,6 +235,18 @@ HWY_INLINE auto spread_codes(const Spread& spread, const std::uint8_t* codes) {
   return hn::ShiftRightSame(top, spread.down);
 }
 
+/// The codes of one chunk of FP4, a byte each; half a vector is read.
+HWY_INLINE auto fp4_codes(const std::uint8_t* codes) {
+  using Byte = Lanes<std::int8_t>::Byte;
+  const hn::Half<Byte> half;
+  const hn::Repartition<std::uint16_t, decltype(half)> words;
+  const auto stored = hn::LoadU(half, codes);
+  const auto high = hn::BitCast(half, hn::ShiftRight<4>(hn::BitCast(words, stored)));
+  const auto indices = hn::And(hn::Combine(Byte(), high, stored), hn::Set(Byte(), 15));
+  const auto table = hn::LoadDup128(Byte(), reinterpret_cast<const std::uint8_t*>(kFp4Doubled));
+  return hn::BitCast(Lanes<std::int8_t>::Int(), hn::TableLookupBytes(table, indices));
+}
+
 /// What is added up over one group for kM rows of x: sums of products in two vectors each. Vectors
 /// are no members: not every compiler gives implicit constructors the target's instructions.
 template <class T, Form kForm, std::size_t kM>
@@ -233,13 +254,24 @@ struct GroupSums {
   using L = Lanes<T>;
   using C = Chunk<T, kForm>;
   using Sums = hn::Vec<typename L::Sum>;
-  static constexpr bool kSigned = kForm == Form::kSigned;
+  static constexpr bool kSigned = kForm == Form::kSigned || kForm == Form::kFp4;
 
   /// One chunk of codes; `at` is the place of its first one in the rows of x.
   static HWY_INLINE void add(const std::uint8_t* codes, const Spread& spread,
                              const T* const (&x)[kM], std::size_t at, Sums (&low)[kM],
                              Sums (&high)[kM]) {
-    if constexpr (kForm != Form::kAny) {
+    if constexpr (kForm == Form::kFp4) {
+      const auto all = fp4_codes(codes);
+      if constexpr (sizeof(T) == 2) {
+        const typename L::Int d;
+        const auto pairs = hn::BitCast(d, all);
+        add_shorts(hn::ShiftRight<8>(hn::ShiftLeft<8>(pairs)), x, at, low, high);
+        add_shorts(hn::ShiftRight<8>(pairs), x, at + L::kCount, low, high);
+      } else {
+        add_fields(hn::BitCast(typename L::Word(), all), x, at, low, high,
+                   std::make_index_sequence<1>());
+      }
+    } else if constexpr (kForm != Form::kAny) {
       const auto words = hn::BitCast(typename L::Word(), hn::LoadU(typename L::Byte(), codes));
       add_fields(words, x, at, low, high, std::make_index_sequence<C::kFields>());
     } else {
@@ -285,7 +317,8 @@ struct GroupSums {
   template <class V, class P>
   static HWY_INLINE void add_bytes(V code, const T* const (&x)[kM], std::size_t at,
                                    P (&pairs)[kM]) {
-    if constexpr (kSigned) code = hn::Xor(code, hn::Set(typename L::Int(), std::int8_t{-128}));
+    if constexpr (kForm == Form::kSigned)
+      code = hn::Xor(code, hn::Set(typename L::Int(), std::int8_t{-128}));
     for (std::size_t m = 0; m < kM; ++m) {
       const auto xs = hn::LoadU(typename L::Int(), x[m] + at);
       pairs[m] = hn::Add(pairs[m], pair_products(hn::DFromV<P>(), code, xs));
@@ -384,7 +417,9 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
     }
   }
   const std::uint8_t* codes = weights.codes;
-  const std::size_t chunk_bytes = kForm == Form::kAny ? 2 * spread.bytes : L::kBytes;
+  const std::size_t chunk_bytes = kForm == Form::kAny   ? 2 * spread.bytes
+                                  : kForm == Form::kFp4 ? L::kBytes / 2
+                                                        : L::kBytes;
   const std::size_t group = group_of(p.weight);
   std::size_t at = 0;
   for (std::size_t g = 0; g < groups; ++g) {
@@ -418,12 +453,19 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
   }
 }
 
-/// Scales and biases of a task's rows as F32.
+/// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
 void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
                float* scales, float* biases) {
   const std::size_t n = (last - first) * groups_of(w);
-  widen(w.type, parameter_row(w, w.scales, first), n, scales);
-  widen(w.type, parameter_row(w, w.biases, first), n, biases);
+  const std::uint8_t* from = parameter_row(w, w.scales, first);
+  if (is_affine(w)) {
+    widen(w.type, from, n, scales);
+    widen(w.type, parameter_row(w, w.biases, first), n, biases);
+  } else {
+    for (std::size_t k = 0; k < n; ++k)
+      scales[k] = ref::block_scale_value(Mode::kMxfp4, DType::kF32, from[k]) / 2;
+    std::fill(biases, biases + n, 0.0f);
+  }
   const std::size_t room = integers::task_parameters(w);
   std::fill(scales + n, scales + room, 0.0f);
   std::fill(biases + n, biases + room, 0.0f);
@@ -490,6 +532,7 @@ template <class F>
 HWY_INLINE void with_form(const Product& p, const F& f) {
   const Scheme& scheme = *p.weight.scheme;
   const auto with_type = [&]<class T>() HWY_ATTR {
+    if (scheme.mode == Mode::kMxfp4) return f.template operator()<T, Form::kFp4>();
     if (scheme.bits == 8) {
       if constexpr (sizeof(T) == 1) return f.template operator()<T, Form::kSigned>();
       return f.template operator()<T, Form::kEight>();
@@ -566,6 +609,10 @@ bool target_in_force_has_code() {
   return has;
 }
 
+bool has_integer_codes(const MatrixView& w) {
+  return is_affine(w) || (w.scheme && w.scheme->mode == Mode::kMxfp4);
+}
+
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
   return {name,
           /*portable=*/true,
@@ -591,15 +638,15 @@ MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
 
 const MatmulEngine& int16_engine() {
   static const MatmulEngine engine = engine_of("highway-int16", [](const Product& p) {
-    return p.type == DType::kBF16 && p.count <= kVectorRows && is_affine(p.weight) && !p.int8_x &&
-           target_in_force_has_code();
+    return p.type == DType::kBF16 && p.count <= kVectorRows && has_integer_codes(p.weight) &&
+           !p.int8_x && target_in_force_has_code();
   });
   return engine;
 }
 
 const MatmulEngine& int8_engine() {
   static const MatmulEngine engine = engine_of("highway-int8", [](const Product& p) {
-    return p.int8_x && is_affine(p.weight) && target_in_force_has_code();
+    return p.int8_x && has_integer_codes(p.weight) && target_in_force_has_code();
   });
   return engine;
 }

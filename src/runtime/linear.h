@@ -21,7 +21,7 @@ struct Linear {
   std::optional<mx::array> biases;  ///< Of the groups; affine only.
   std::optional<mx::array> bias;
   Scheme scheme;          ///< Of the codes.
-  bool int8_x = false;    ///< On the CPU, affine codes meet x in integers of 8 bits.
+  bool int8_x = false;    ///< On the CPU, affine and MXFP4 codes meet x in integers of 8 bits.
   std::string path = {};  ///< Of the module.
 
   int outputs() const { return weight.shape(-2); }
