@@ -12,6 +12,9 @@
 
 namespace mlxmill::cli {
 
+/// What --threads takes at most.
+inline constexpr int kMostThreads = 1024;
+
 /// Value names that --help shows and from which the completions know what to offer; a list of
 /// choices is named "a|b|c".
 inline constexpr const char* kFolderValue = "FOLDER";

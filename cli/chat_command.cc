@@ -20,7 +20,7 @@ namespace mlxmill::cli {
 namespace {
 
 // mlx_lm.chat's.
-constexpr int kDefaultMaxTokens = 256;
+constexpr int kDefaultAnswerTokens = 256;
 constexpr const char* kPrompt = ">>> ";
 constexpr const char* kContinuation = "... ";
 
@@ -168,7 +168,7 @@ int run_chat(const CLI::App& app, const ChatArgs& args) {
                            .hint("mlxmill generate goes on with any text"));
   }
   const Result<GenerateOptions> options =
-      generate_options(args.shared, opened->tokenizer, kDefaultMaxTokens);
+      generate_options(args.shared, opened->tokenizer, kDefaultAnswerTokens);
   if (!options) return print_error(options.error());
   Conversation conversation(ChatSession(opened->model, opened->tokenizer, *options,
                                         args.shared.system_prompt.value_or(""),
@@ -190,7 +190,7 @@ int run_chat(const CLI::App& app, const ChatArgs& args) {
 Command add_chat_command(CLI::App& root) {
   CLI::App* app = root.add_subcommand("chat", "Talk to a model in the terminal");
   const auto args = std::make_shared<ChatArgs>();
-  add_generation_flags(app, args->shared, kDefaultMaxTokens);
+  add_generation_flags(app, args->shared, kDefaultAnswerTokens);
   return {app, {}, [app, args] { return run_chat(*app, *args); }};
 }
 

@@ -23,7 +23,6 @@ namespace {
 using Text = std::optional<std::string>;
 
 constexpr std::uint64_t kLeastMemory = std::uint64_t{64} << 20U;
-constexpr int kMostThreads = 1024;
 // mlx_lm.convert's.
 constexpr const char* kDefaultOutput = "mlx_model";
 

@@ -110,13 +110,6 @@ std::string tensors_text(const Plan& plan) {
   return table.text();
 }
 
-Json scheme_json(const std::optional<Scheme>& scheme) {
-  if (!scheme) return nullptr;
-  return {{"mode", mode_name(scheme->mode)},
-          {"bits", scheme->bits},
-          {"group_size", scheme->group_size}};
-}
-
 Json groups_json(const Plan& plan) {
   Json coding = Json::array();
   for (const CodingGroup& group : coding_groups(plan)) {

@@ -16,8 +16,7 @@
 namespace mlxmill::cli {
 namespace {
 
-constexpr int kMostThreads = 1024;
-constexpr int kMostTokens = 1 << 20;
+constexpr int kMostWindowTokens = 1 << 20;
 constexpr int kMostWindows = 1 << 24;
 
 struct EvalArgs {
@@ -126,8 +125,9 @@ void add_text_flags(CLI::App* app, EvalArgs& args) {
            "member of a .jsonl record that holds its text; default text");
   add_choice(app, "--protocol", args.protocol, {"strided", "llama-perplexity", "mlx_lm.perplexity"},
              "which tokens are scored; the last two give the numbers of those programs");
-  add_integer(app, "--context", args.context, 2, kMostTokens, "tokens of a window; default 512");
-  add_integer(app, "--stride", args.stride, 1, kMostTokens,
+  add_integer(app, "--context", args.context, 2, kMostWindowTokens,
+              "tokens of a window; default 512");
+  add_integer(app, "--stride", args.stride, 1, kMostWindowTokens,
               "strided: tokens between windows; default half the context");
   add_integer(app, "--samples", args.samples, 1, kMostWindows, "at most this many windows a text");
   add_integer(app, "--seed", args.seed, 0, INT32_MAX, "mlx_lm.perplexity: of its shuffle");
@@ -143,7 +143,7 @@ void add_reference_flags(CLI::App* app, EvalArgs& args) {
   add_switch(app, "--no-cache", args.no_cache, "keep nothing; both models are open at once");
   add_choice(app, "--encoding", args.encoding, {"top", "float16", "float32"},
              "how predictions are kept: the likeliest tokens and a sample of the others, or all");
-  add_integer(app, "--cache-top", args.top, 1, kMostTokens,
+  add_integer(app, "--cache-top", args.top, 1, kMostWindowTokens,
               "top: how many tokens are kept exactly; default 256");
 }
 

@@ -24,8 +24,6 @@ std::string percent_text(const Estimate& share) {
   return fmt::format("{:.2f} ± {:.2f} %", share.value * 100, share.error * 100);
 }
 
-using Align = Table::Align;
-
 std::string model_name(const EvalModel& model) {
   return printable(model.name) + (model.complete ? "" : " (partial)");
 }
@@ -45,8 +43,8 @@ std::string models_text(const EvalReport& report) {
   head.emplace_back("PERPLEXITY");
   if (compared) head.insert(head.end(), {"KL DIVERGENCE", "SAME TOP", "RATIO"});
   if (fast) head.emplace_back("TOKENS/S");
-  std::vector<Align> columns(head.size(), Align::kRight);
-  columns[0] = Align::kLeft;
+  std::vector<Table::Align> columns(head.size(), Table::Align::kRight);
+  columns[0] = Table::Align::kLeft;
   Table table(columns);
   table.add(std::move(head));
   for (const EvalModel& m : report.models) {
@@ -68,7 +66,8 @@ std::string models_text(const EvalReport& report) {
 }
 
 std::string domains_text(const EvalModel& m) {
-  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
+  Table table(
+      {Table::Align::kLeft, Table::Align::kRight, Table::Align::kRight, Table::Align::kRight});
   for (const DomainScores& d : m.domains) {
     const auto& c = d.scores.comparison;
     table.add({printable(d.name), "perplexity " + with_error(d.scores.perplexity),
@@ -135,13 +134,14 @@ std::string layers_text(const EvalModel& m) {
   if (outputs) text += fmt::format(", of the outputs {}", error_text(outputs));
   text += fmt::format(" (root mean square over {}), largest\n", plural(m.layers.size(), "module"));
   if (!outputs) {
-    Table table({Align::kLeft, Align::kRight, Align::kLeft});
+    Table table({Table::Align::kLeft, Table::Align::kRight, Table::Align::kLeft});
     for (const LayerError& e : worst) {
       table.add({printable(e.path), error_text(e.weight_error), printable(e.coding)});
     }
     return text + table.text("  ");
   }
-  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
+  Table table(
+      {Table::Align::kLeft, Table::Align::kRight, Table::Align::kRight, Table::Align::kLeft});
   table.add({"MODULE", "OUTPUTS", "WEIGHTS", "CODING"});
   for (const LayerError& e : worst) {
     table.add({printable(e.path), error_text(e.output_error), error_text(e.weight_error),

@@ -72,13 +72,6 @@ void add_probe(const ModelPlan& plan, Summary& summary) {
                    plural(static_cast<std::uint64_t>(probe.threads), "thread"))});
 }
 
-Json scheme_json(const std::optional<Scheme>& scheme) {
-  if (!scheme) return nullptr;
-  return {{"mode", mode_name(scheme->mode)},
-          {"bits", scheme->bits},
-          {"group_size", scheme->group_size}};
-}
-
 Json row_json(const PlanRow& row) {
   return {{"coding", coding_of(row)},
           {"scheme", scheme_json(row.scheme)},

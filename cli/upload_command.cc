@@ -16,7 +16,7 @@
 namespace mlxmill::cli {
 namespace {
 
-constexpr int kMostConnections = 16;
+constexpr int kMostUploads = 16;
 
 struct UploadArgs {
   std::optional<std::string> folder, repo, message;
@@ -80,7 +80,7 @@ Command add_upload_command(CLI::App& root) {
   add_switch(app, "--force", args->force,
              "replace what the repository holds; its weights that the folder lacks are deleted");
   add_text(app, "--message", args->message, "TEXT", "of the commit");
-  add_integer(app, "--connections", args->connections, 1, kMostConnections,
+  add_integer(app, "--connections", args->connections, 1, kMostUploads,
               "files or parts sent at once (default: 4)");
   add_switch(app, "--json", args->json, "print the result as JSON");
   add_switch(app, "--quiet", args->quiet, "no progress and no notes, only warnings and errors");

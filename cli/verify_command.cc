@@ -16,8 +16,6 @@
 namespace mlxmill::cli {
 namespace {
 
-constexpr int kMostThreads = 1024;
-
 struct VerifyArgs {
   std::optional<std::string> folder;
   std::optional<int> threads;

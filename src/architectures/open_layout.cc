@@ -4,11 +4,10 @@
 
 #include "architectures/layout.h"
 #include "architectures/report.h"
+#include "base/ascii.h"
 
 namespace mlxmill::architectures {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// Order of names with their numbers as numbers: layer 2 before layer 10.
 struct NaturalLess {
@@ -18,7 +17,7 @@ struct NaturalLess {
     std::size_t i = 0;
     std::size_t j = 0;
     while (i < a.size() && j < b.size()) {
-      if (!is_digit(a[i]) || !is_digit(b[j])) {
+      if (!base::is_digit(a[i]) || !base::is_digit(b[j])) {
         if (a[i] != b[j]) return a[i] < b[j];
         ++i;
         ++j;
@@ -35,9 +34,9 @@ struct NaturalLess {
 
   /// The digits at `at` without leading zeros; `at` moves past them.
   static std::string_view take_number(std::string_view text, std::size_t& at) {
-    while (at + 1 < text.size() && text[at] == '0' && is_digit(text[at + 1])) ++at;
+    while (at + 1 < text.size() && text[at] == '0' && base::is_digit(text[at + 1])) ++at;
     const std::size_t begin = at;
-    while (at < text.size() && is_digit(text[at])) ++at;
+    while (at < text.size() && base::is_digit(text[at])) ++at;
     return text.substr(begin, at - begin);
   }
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "architectures/language.h"
+#include "base/ascii.h"
 
 namespace mlxmill::architectures {
 namespace {
@@ -13,8 +14,6 @@ constexpr std::size_t kMaxElements = 32;
 constexpr std::size_t kMaxPatternBytes = 512;
 // 10^18 - 1 still fits a signed 64-bit integer.
 constexpr std::size_t kMaxDigits = 18;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 Error bad(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
@@ -49,8 +48,9 @@ bool is_identifier(std::string_view text) {
   const auto letter = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
   };
-  return !text.empty() && letter(text[0]) &&
-         std::all_of(text.begin(), text.end(), [&](char c) { return letter(c) || is_digit(c); });
+  return !text.empty() && letter(text[0]) && std::all_of(text.begin(), text.end(), [&](char c) {
+    return letter(c) || base::is_digit(c);
+  });
 }
 
 Result<Pattern::Element> Pattern::parse_gap(std::string_view gap) {
@@ -126,9 +126,9 @@ bool Pattern::for_each_end(const Element& element, std::string_view name, std::s
       return false;
     case Kind::kDigits: {
       // A whole run: `1` of `12` is no number of the name.
-      if (begin > 0 && is_digit(name[begin - 1])) return false;
+      if (begin > 0 && base::is_digit(name[begin - 1])) return false;
       std::size_t end = begin;
-      while (end < name.size() && is_digit(name[end])) ++end;
+      while (end < name.size() && base::is_digit(name[end])) ++end;
       const std::size_t length = end - begin;
       if (length == 0 || length > kMaxDigits || (length > 1 && name[begin] == '0')) return false;
       return visit(end);

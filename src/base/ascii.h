@@ -1,10 +1,12 @@
-// Letters of ASCII, whatever the locale says.
+// Letters and digits of ASCII, whatever the locale says.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 namespace mlxmill::base {
+
+inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// The text with A to Z as a to z; every other byte stays.
 inline std::string lower_ascii(std::string_view text) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "formats/errors.h"
 #include "formats/json.h"
 #include "formats/model_folder.h"
 #include "formats/shard_list.h"
@@ -22,8 +23,6 @@ namespace fs = std::filesystem;
 
 // Far above what is published, far below what would hurt.
 constexpr std::uint64_t kMaxConfigBytes = 64ull << 20;
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 Result<base::Value> read_object(const ModelFolder& folder, std::string_view name,
                                 const JsonLimits& limits = {}) {

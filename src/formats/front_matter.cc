@@ -13,7 +13,7 @@
 namespace mlxmill::formats {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxCardBytes = std::size_t{1} << 20;
 constexpr std::size_t kNone = std::string_view::npos;
 
 std::string_view trim(std::string_view text) {
@@ -92,7 +92,7 @@ std::optional<std::string_view> front_matter_of(std::string_view card) {
   if (card.starts_with("\xEF\xBB\xBF")) card.remove_prefix(3);
   const std::size_t start = card.find_first_not_of(" \t\r\n");
   if (start == kNone) return std::nullopt;
-  std::string_view rest = card.substr(start, kMaxBytes);
+  std::string_view rest = card.substr(start, kMaxCardBytes);
   if (!is_fence(take_line(rest))) return std::nullopt;
   const std::string_view text = rest;
   while (!rest.empty()) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "formats/errors.h"
 #include "formats/gguf.h"
 #include "formats/model_folder.h"
 #include "formats/unicode.h"
@@ -15,8 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kArchitecture = "general.architecture";
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 Result<GgufPart> open_part(const fs::path& path) {
   GgufPart part;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/checked_math.h"
+#include "formats/errors.h"
 #include "formats/gguf.h"
 #include "formats/gguf_bytes.h"
 #include "formats/gguf_metadata.h"
@@ -17,16 +18,12 @@ namespace {
 
 using base::GgmlTypeInfo;
 
-constexpr std::string_view kIncomplete = "incomplete download?";
 constexpr std::uint64_t kDefaultAlignment = 32;
-constexpr std::uint32_t kMaxRank = 4;
+constexpr std::uint32_t kMaxGgufRank = 4;
 // The fewest bytes of an entry: key length, one letter, type and one byte of value; name length,
 // one letter, rank, type and offset.
 constexpr std::uint64_t kMinPairBytes = 14;
 constexpr std::uint64_t kMinTensorBytes = 25;
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
-Error unsupported(std::string what) { return Error(Code::kUnsupported, std::move(what)); }
 
 // What people have in place of a GGUF file, told by its first four bytes.
 Error wrong_magic(std::string_view magic) {
@@ -49,9 +46,9 @@ Error wrong_magic(std::string_view magic) {
   return error;
 }
 
-class HeaderReader {
+class GgufHeaderReader {
  public:
-  HeaderReader(GgufBytes::ReadAt read_at, std::uint64_t file_bytes, std::uint64_t limit)
+  GgufHeaderReader(GgufBytes::ReadAt read_at, std::uint64_t file_bytes, std::uint64_t limit)
       : bytes_(std::move(read_at), file_bytes, limit) {
     header_.file_bytes = file_bytes;
   }
@@ -176,8 +173,8 @@ class HeaderReader {
 
   Status read_shape(GgufTensor& tensor) {
     MLXMILL_ASSIGN(const std::uint32_t rank, bytes_.number<std::uint32_t>());
-    if (rank > kMaxRank) {
-      return bytes_.error(fmt::format("{} extents; at most {} are read", rank, kMaxRank));
+    if (rank > kMaxGgufRank) {
+      return bytes_.error(fmt::format("{} extents; at most {} are read", rank, kMaxGgufRank));
     }
     tensor.shape.resize(rank);
     // The file begins with the innermost.
@@ -272,7 +269,7 @@ class HeaderReader {
 
 Result<GgufHeader> read_header(GgufBytes::ReadAt read_at, std::uint64_t file_bytes,
                                std::uint64_t limit, std::string_view name) {
-  auto header = HeaderReader(std::move(read_at), file_bytes, limit).read();
+  auto header = GgufHeaderReader(std::move(read_at), file_bytes, limit).read();
   if (!header) return std::move(std::move(header).error().at(name));
   return header;
 }

@@ -5,15 +5,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.h"
 #include "formats/unicode.h"
 
 namespace mlxmill::formats {
-namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-}  // namespace
-
 std::string_view token_name(JsonToken token) {
   static constexpr std::array<std::string_view, 12> kNames = {"an object",  "the end of an object",
                                                               "an array",   "the end of an array",
@@ -131,7 +126,7 @@ Result<JsonToken> JsonTokens::value() {
     content_ = word;
     return JsonToken::kFloat;
   }
-  if (c == '-' || is_digit(c)) return number();
+  if (c == '-' || base::is_digit(c)) return number();
   return unexpected("a value");
 }
 
@@ -147,7 +142,7 @@ Result<JsonToken> JsonTokens::key() {
 Result<JsonToken> JsonTokens::number() {
   const auto digits = [&] {
     const std::size_t before = pos_;
-    while (pos_ < text_.size() && is_digit(text_[pos_])) ++pos_;
+    while (pos_ < text_.size() && base::is_digit(text_[pos_])) ++pos_;
     return pos_ > before;
   };
   bool integer = true;
@@ -236,7 +231,7 @@ Result<std::uint32_t> JsonTokens::four_hex_digits() {
   for (int i = 0; i < 4; ++i, ++pos_) {
     const char c = pos_ < text_.size() ? text_[pos_] : '\0';
     std::uint32_t digit = 0;
-    if (is_digit(c)) {
+    if (base::is_digit(c)) {
       digit = static_cast<std::uint32_t>(c - '0');
     } else if (c >= 'a' && c <= 'f') {
       digit = static_cast<std::uint32_t>(c - 'a') + 10;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/checked_math.h"
+#include "formats/errors.h"
 #include "formats/json_tokens.h"
 #include "formats/safetensors.h"
 #include "formats/unicode.h"
@@ -18,7 +19,6 @@ namespace {
 constexpr std::size_t kMaxRank = 64;
 // A map entry takes many times the bytes of the shortest one in a file.
 constexpr std::size_t kMaxMetadata = 65'536;
-constexpr std::string_view kIncomplete = "incomplete download?";
 
 std::string known_dtypes() {
   std::string names;

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "formats/errors.h"
 #include "formats/unicode.h"
 
 namespace mlxmill::formats {
@@ -15,10 +16,7 @@ namespace {
 
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
 constexpr std::string_view kTorchIndexName = "pytorch_model.bin.index.json";
-constexpr std::string_view kIncomplete = "incomplete download?";
 constexpr std::uint64_t kMaxIndexBytes = 256ull << 20;
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 std::vector<std::string_view> ending_in(const ModelFolder& folder, std::string_view ending) {
   std::vector<std::string_view> names;

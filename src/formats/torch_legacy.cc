@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/checked_math.h"
+#include "formats/errors.h"
 #include "formats/torch_storages.h"
 #include "formats/unicode.h"
 
@@ -19,8 +20,6 @@ constexpr std::string_view kMagicDecimal = "119547037146038801333356";
 constexpr std::int64_t kFormatVersion = 1001;
 // What is read first; pickles do not say how long they are.
 constexpr std::uint64_t kFirstBytes = 1 << 16;
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 // The five pickles at the front of a file, parsed from its first bytes.
 class Pickles {

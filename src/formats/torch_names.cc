@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "formats/errors.h"
 #include "formats/safetensors.h"
 #include "formats/unicode.h"
 
@@ -22,8 +23,6 @@ constexpr std::uint64_t kFreeBytes = 1 << 16;
 constexpr std::size_t kMaxKeyBytes = 4096;
 
 constexpr std::string_view kWrappers[] = {"model", "state_dict", "module"};
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 class Walk {
  public:

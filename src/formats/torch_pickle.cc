@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/checked_math.h"
+#include "formats/errors.h"
 #include "formats/torch_globals.h"
 #include "formats/unicode.h"
 
@@ -13,19 +14,16 @@ namespace mlxmill::formats {
 namespace {
 
 // PickleValue::tag of a kObject.
-enum Object : std::uint32_t { kStorage, kTensor, kDevice };
+enum ObjectKind : std::uint32_t { kStorage, kTensor, kDevice };
 
 // numpy and PyTorch stop at this rank.
-constexpr std::size_t kMaxRank = 64;
+constexpr std::size_t kMaxTorchRank = 64;
 
 // Two flags are known; the bound is for a dict that many tensors share.
-constexpr std::size_t kMaxMetadata = 16;
+constexpr std::size_t kMaxTensorMetadata = 16;
 
 constexpr std::string_view kFunctionNames[] = {"_rebuild_tensor", "_rebuild_tensor_v2",
                                                "_rebuild_tensor_v3"};
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
-Error unsupported(std::string what) { return Error(Code::kUnsupported, std::move(what)); }
 
 // Reads the arguments of one call; messages say which of them is wrong.
 class Arguments {
@@ -53,7 +51,7 @@ class Arguments {
     return (*this)[i].kind == kind ? Status() : Status(wrong(i, expected));
   }
 
-  Status object(std::size_t i, Object tag, std::string_view expected) const {
+  Status object(std::size_t i, ObjectKind tag, std::string_view expected) const {
     MLXMILL_TRY(kind(i, PickleKind::kObject, expected));
     return (*this)[i].tag == tag ? Status() : Status(wrong(i, expected));
   }
@@ -70,9 +68,9 @@ class Arguments {
   Status extents(std::size_t i) const {
     MLXMILL_TRY(kind(i, PickleKind::kTuple, "a tuple of ints"));
     const std::vector<PickleIndex>& items = (*this)[i].items;
-    if (items.size() > kMaxRank) {
+    if (items.size() > kMaxTorchRank) {
       return invalid(fmt::format("argument {} of {} has {} entries; at most {} are read", i + 1,
-                                 function_, items.size(), kMaxRank));
+                                 function_, items.size(), kMaxTorchRank));
     }
     for (const PickleIndex item : items) {
       const PickleValue& extent = values_[item];
@@ -101,7 +99,7 @@ Status check_metadata(const PickleValues& values, const PickleValue& metadata) {
     return invalid(fmt::format("a tensor's metadata is {}; expected a dict or None",
                                pickle_kind_name(metadata.kind)));
   }
-  if (metadata.items.size() > 2 * kMaxMetadata) {
+  if (metadata.items.size() > 2 * kMaxTensorMetadata) {
     return invalid(fmt::format("a tensor's metadata has {} keys", metadata.items.size() / 2));
   }
   for (std::size_t i = 0; i < metadata.items.size(); i += 2) {

@@ -4,14 +4,13 @@
 #include <span>
 
 #include "base/checked_math.h"
+#include "formats/errors.h"
 #include "formats/torch_storages.h"
 #include "formats/unicode.h"
 #include "formats/zip_directory.h"
 
 namespace mlxmill::formats {
 namespace {
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
 
 // An archive has one folder, which torch names after the file.
 Result<std::string> folder_of(const ZipDirectory& directory) {

@@ -9,8 +9,8 @@
 namespace mlxmill::formats {
 namespace {
 
-constexpr std::size_t kNone = std::string_view::npos;
-constexpr int kMaxDepth = 8;
+constexpr std::size_t kNotFound = std::string_view::npos;
+constexpr int kMaxYamlDepth = 8;
 
 struct Line {
   std::size_t indent = 0;
@@ -21,27 +21,27 @@ std::string_view trim_right(std::string_view text) {
   return text.substr(0, text.find_last_not_of(' ') + 1);
 }
 
-// Where a quoted scalar that begins at `start` ends (its last quote); kNone when it does not.
+// Where a quoted scalar that begins at `start` ends (its last quote); kNotFound when it does not.
 std::size_t closing_quote(std::string_view text, std::size_t start) {
   const char quote = text[start];
   for (std::size_t i = start + 1; i < text.size(); ++i) {
     if (quote == '"' && text[i] == '\\') {
       // Of YAML's escapes those that every reader knows.
-      if (i + 1 >= text.size() || std::string_view("\"\\/nrt").find(text[i + 1]) == kNone)
-        return kNone;
+      if (i + 1 >= text.size() || std::string_view("\"\\/nrt").find(text[i + 1]) == kNotFound)
+        return kNotFound;
       ++i;
     } else if (text[i] == quote) {
       if (quote == '"' || i + 1 >= text.size() || text[i + 1] != '\'') return i;
       ++i;
     }
   }
-  return kNone;
+  return kNotFound;
 }
 
 // Nothing or a comment.
 bool is_rest(std::string_view text) {
   const std::size_t first = text.find_first_not_of(' ');
-  return first == kNone || (first > 0 && text[first] == '#');
+  return first == kNotFound || (first > 0 && text[first] == '#');
 }
 
 // "[a, 'b']" on one line.
@@ -61,12 +61,12 @@ bool is_flow_list(std::string_view text) {
     }
     if (text[pos] == '"' || text[pos] == '\'') {
       pos = closing_quote(text, pos);
-      if (pos == kNone) return false;
+      if (pos == kNotFound) return false;
       ++pos;
       continue;
     }
     const std::size_t end = text.find_first_of(",]", pos);
-    if (end == kNone || !is_plain_yaml_scalar(trim_right(text.substr(pos, end - pos)), true))
+    if (end == kNotFound || !is_plain_yaml_scalar(trim_right(text.substr(pos, end - pos)), true))
       return false;
     pos = end;
   }
@@ -75,25 +75,25 @@ bool is_flow_list(std::string_view text) {
 bool is_scalar_or_list(std::string_view text) {
   if (text[0] == '"' || text[0] == '\'') {
     const std::size_t end = closing_quote(text, 0);
-    return end != kNone && is_rest(text.substr(end + 1));
+    return end != kNotFound && is_rest(text.substr(end + 1));
   }
   if (text[0] == '[') return is_flow_list(text);
   return is_plain_yaml_scalar(trim_right(text.substr(0, text.find(" #"))), false);
 }
 
-// Where the ':' behind a key is; kNone when the line has no key.
+// Where the ':' behind a key is; kNotFound when the line has no key.
 std::size_t key_end(std::string_view text) {
   std::size_t colon = 0;
   if (text[0] == '"' || text[0] == '\'') {
     const std::size_t end = closing_quote(text, 0);
-    if (end == kNone || end + 1 >= text.size() || text[end + 1] != ':') return kNone;
+    if (end == kNotFound || end + 1 >= text.size() || text[end + 1] != ':') return kNotFound;
     colon = end + 1;
   } else {
     colon = text.find(": ");
-    if (colon == kNone && text.ends_with(':')) colon = text.size() - 1;
-    if (colon == kNone || !is_plain_yaml_scalar(text.substr(0, colon), false)) return kNone;
+    if (colon == kNotFound && text.ends_with(':')) colon = text.size() - 1;
+    if (colon == kNotFound || !is_plain_yaml_scalar(text.substr(0, colon), false)) return kNotFound;
     // "a #b: c" is a comment behind a scalar.
-    if (text.substr(0, colon).find(" #") != kNone) return kNone;
+    if (text.substr(0, colon).find(" #") != kNotFound) return kNotFound;
   }
   return colon;
 }
@@ -126,7 +126,7 @@ class Checker {
     while (next() && lines_[at_].indent == indent && !is_item()) {
       const std::string_view text = lines_[at_].text;
       const std::size_t colon = key_end(text);
-      if (colon == kNone) return false;
+      if (colon == kNotFound) return false;
       keys.push_back(text.substr(0, colon));
       ++at_;
       if (!value(text.substr(colon + 1), indent, indent, depth)) return false;
@@ -140,11 +140,12 @@ class Checker {
     while (next() && lines_[at_].indent == indent && is_item()) {
       Line& line = lines_[at_];
       const std::size_t first = line.text.find_first_not_of(' ', 1);
-      const std::string_view item = first == kNone ? std::string_view{} : line.text.substr(first);
-      if (!item.empty() && item[0] != '#' && key_end(item) != kNone) {
+      const std::string_view item =
+          first == kNotFound ? std::string_view{} : line.text.substr(first);
+      if (!item.empty() && item[0] != '#' && key_end(item) != kNotFound) {
         // "- key: value" opens a map whose keys stand where this one does.
         line = {indent + first, item};
-        if (depth >= kMaxDepth || !map(indent + first, depth + 1)) return false;
+        if (depth >= kMaxYamlDepth || !map(indent + first, depth + 1)) return false;
         continue;
       }
       ++at_;
@@ -156,7 +157,7 @@ class Checker {
   // What stands behind a key or dash at `indent`; a list below a key may stand at `list_indent`.
   bool value(std::string_view text, std::size_t indent, std::size_t list_indent, int depth) {
     const std::size_t first = text.find_first_not_of(' ');
-    if (first == kNone || text[first] == '#') return nested(indent, list_indent, depth);
+    if (first == kNotFound || text[first] == '#') return nested(indent, list_indent, depth);
     text.remove_prefix(first);
     if (text[0] == '|' || text[0] == '>') return block_scalar(text.substr(1), indent);
     std::string joined(text);
@@ -164,13 +165,13 @@ class Checker {
     const bool list = text[0] == '[';
     // A scalar goes on over deeper lines; a flow list over any, as PyYAML has it.
     while (at_ < lines_.size() && (list ? !is_flow_list(joined) : continues(indent))) {
-      if (list && (joined.find(" #") != kNone || joined.size() > 10'000)) return false;
+      if (list && (joined.find(" #") != kNotFound || joined.size() > 10'000)) return false;
       if (!lines_[at_].text.empty()) joined.append(" ").append(lines_[at_].text);
       ++at_;
     }
     // A comment would end a plain scalar in the middle.
     const bool quoted = text[0] == '"' || text[0] == '\'';
-    if (!quoted && at_ > begin && joined.find(" #") != kNone) return false;
+    if (!quoted && at_ > begin && joined.find(" #") != kNotFound) return false;
     return is_scalar_or_list(joined);
   }
 
@@ -183,7 +184,7 @@ class Checker {
     const std::size_t inner = lines_[at_].indent;
     const bool is_list = is_item() && inner >= list_indent;
     if (!is_list && inner <= indent) return true;
-    if (depth >= kMaxDepth || !(is_list ? list(inner, depth + 1) : map(inner, depth + 1)))
+    if (depth >= kMaxYamlDepth || !(is_list ? list(inner, depth + 1) : map(inner, depth + 1)))
       return false;
     // What comes next belongs to a level that is already open, not to one between two.
     return !next() || lines_[at_].indent <= indent;
@@ -222,11 +223,12 @@ bool is_text(std::string_view text) {
 bool is_plain_yaml_scalar(std::string_view text, bool in_flow) {
   if (text.empty()) return false;
   constexpr std::string_view kIndicators = "[]{},#&*!|>'\"%@`=<";
-  if (kIndicators.find(text[0]) != kNone) return false;
-  if (std::string_view("-?:").find(text[0]) != kNone && (text.size() == 1 || text[1] == ' '))
+  if (kIndicators.find(text[0]) != kNotFound) return false;
+  if (std::string_view("-?:").find(text[0]) != kNotFound && (text.size() == 1 || text[1] == ' '))
     return false;
-  if (text.find(": ") != kNone || text.ends_with(':') || text.find(" #") != kNone) return false;
-  return !in_flow || (text[0] != '-' && text.find_first_of("[]{},:?") == kNone);
+  if (text.find(": ") != kNotFound || text.ends_with(':') || text.find(" #") != kNotFound)
+    return false;
+  return !in_flow || (text[0] != '-' && text.find_first_of("[]{},:?") == kNotFound);
 }
 
 bool is_simple_yaml_entry(std::string_view text) { return is_text(text) && Checker(text).check(); }

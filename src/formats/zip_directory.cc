@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <span>
 
+#include "formats/errors.h"
 #include "formats/unicode.h"
 
 namespace mlxmill::formats {
@@ -21,9 +22,6 @@ constexpr std::uint64_t kFull32 = 0xFFFFFFFF;
 constexpr std::uint16_t kEncrypted = 1 << 0;
 constexpr std::uint16_t kSizesFollowData = 1 << 3;
 constexpr std::uint16_t kZip64Extra = 1;
-
-Error invalid(std::string what) { return Error(Code::kInvalidInput, std::move(what)); }
-Error unsupported(std::string what) { return Error(Code::kUnsupported, std::move(what)); }
 
 // Little-endian numbers of a record whose length has been checked.
 std::uint64_t number(std::string_view record, std::size_t at, std::size_t bytes) {

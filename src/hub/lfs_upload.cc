@@ -28,7 +28,7 @@ constexpr int kMostRounds = 3;
 constexpr const char* kLfsType = "application/vnd.git-lfs+json";
 
 /// What the Hub wants done for one file.
-struct Upload {
+struct LfsUpload {
   const LocalFile* file = nullptr;
   std::string href;  ///< To PUT the whole to, or to POST the list of parts to.
   std::string verify;
@@ -66,7 +66,7 @@ class LfsUploader {
       send_pieces(connections);
       MLXMILL_TRY(monitor_.status());
       files.clear();
-      for (const Upload& upload : uploads_) {
+      for (const LfsUpload& upload : uploads_) {
         if (upload.expired) files.push_back(upload.file);
       }
       if (!files.empty() && round + 1 == kMostRounds)
@@ -138,7 +138,7 @@ class LfsUploader {
       monitor_.add_bytes(static_cast<std::int64_t>(file.bytes));  // The Hub has it.
       return {};
     }
-    Upload upload;
+    LfsUpload upload;
     upload.file = &file;
     upload.href = text_of(action->find("href"));
     if (const Value* verify = actions->find("verify"))
@@ -181,7 +181,7 @@ class LfsUploader {
   }
 
   Status send_piece(Client& client, const Piece& piece) {
-    Upload& upload = uploads_[piece.upload];
+    LfsUpload& upload = uploads_[piece.upload];
     MLXMILL_ASSIGN(const io::File file, io::File::open_read(upload.file->file));
     Request request;
     request.method = "PUT";
@@ -213,7 +213,7 @@ class LfsUploader {
     }
   }
 
-  Status part_sent(Upload& upload, const Piece& piece, const std::string& etag) {
+  Status part_sent(LfsUpload& upload, const Piece& piece, const std::string& etag) {
     {
       const std::lock_guard lock(mutex_);
       sent_ += piece.end - piece.begin;
@@ -243,7 +243,7 @@ class LfsUploader {
   const std::string& repo_;
   Monitor& monitor_;
   Client client_;
-  std::vector<Upload> uploads_;
+  std::vector<LfsUpload> uploads_;
   std::vector<Piece> pieces_;
   std::mutex mutex_;         ///< Guards what pieces have come to.
   std::mutex finish_mutex_;  ///< Guards client_ while pieces are sent.

@@ -10,7 +10,7 @@ namespace mlxmill::hub {
 namespace {
 
 /// Of the shards of large models, whose headers are mostly shorter.
-constexpr std::uint64_t kHeaderBytes = 16 << 10;
+constexpr std::uint64_t kFirstReadBytes = 16 << 10;
 
 /// One weight file of the stream.
 class StreamedFile final : public io::ByteSource {
@@ -93,7 +93,7 @@ Result<std::unique_ptr<StreamedModel>> StreamedModel::open(const std::string& na
   }
   streamed->stream_ = std::make_unique<BlockStream>(
       download.settings(), model.repo, model.commit, weights, options.connections,
-      download.monitor(), headers ? kHeaderBytes : BlockStream::kEarlyBytes);
+      download.monitor(), headers ? kFirstReadBytes : BlockStream::kEarlyBytes);
   MLXMILL_TRY(streamed->stream_->fetch_headers(options.connections));
   for (std::size_t i = 0; i < weights.size(); ++i) {
     streamed->files_[weights[i].path] =

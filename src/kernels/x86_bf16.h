@@ -7,7 +7,9 @@
 
 #include <hwy/base.h>
 
-#if HWY_ARCH_X86_64 && defined(__linux__)
+// A build for this machine alone has them where the machine has.
+#if HWY_ARCH_X86_64 && defined(__linux__) && \
+    (!defined(HWY_COMPILE_ONLY_STATIC) || defined(__AVX512BF16__))
 #define MLXMILL_HAS_X86_BF16 1
 #else
 #define MLXMILL_HAS_X86_BF16 0

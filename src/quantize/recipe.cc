@@ -20,7 +20,7 @@ using language::quoted;
 
 constexpr std::size_t kShownPaths = 5;
 /// More than any condition within the language's limits takes.
-constexpr std::int64_t kMaxSteps = 10'000;
+constexpr std::int64_t kMaxExpressionSteps = 10'000;
 
 std::optional<std::int64_t> number_of(std::string_view part) {
   std::int64_t number = 0;
@@ -78,7 +78,7 @@ class ModuleNames final : public Environment {
  private:
   const Model& model_;
   const Candidate& module_;
-  mutable std::int64_t steps_left_ = kMaxSteps;
+  mutable std::int64_t steps_left_ = kMaxExpressionSteps;
 };
 
 Decision unquantized(std::string reason) {

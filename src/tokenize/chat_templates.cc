@@ -16,14 +16,14 @@ namespace {
 using base::Value;
 
 // The longest published have some 20 kB.
-constexpr std::uint64_t kMaxBytes = 4 << 20;
+constexpr std::uint64_t kMaxTemplateBytes = 4 << 20;
 constexpr std::string_view kMore = "additional_chat_templates";
 constexpr std::string_view kSuffix = ".jinja";
 
 Result<ChatTemplates> read_files(const formats::ModelFolder& folder) {
   ChatTemplates templates;
   if (folder.has("chat_template.jinja")) {
-    MLXMILL_ASSIGN(std::string text, folder.read("chat_template.jinja", kMaxBytes));
+    MLXMILL_ASSIGN(std::string text, folder.read("chat_template.jinja", kMaxTemplateBytes));
     templates.emplace_back("default", std::move(text));
   }
   std::error_code failure;
@@ -33,7 +33,8 @@ Result<ChatTemplates> read_files(const formats::ModelFolder& folder) {
   for (const std::string& name : more.names()) {
     if (!name.ends_with(kSuffix)) continue;
     // By its path from the model folder, which it may not leave.
-    MLXMILL_ASSIGN(std::string text, folder.read(fmt::format("{}/{}", kMore, name), kMaxBytes));
+    MLXMILL_ASSIGN(std::string text,
+                   folder.read(fmt::format("{}/{}", kMore, name), kMaxTemplateBytes));
     templates.emplace_back(name.substr(0, name.size() - kSuffix.size()), std::move(text));
   }
   return templates;

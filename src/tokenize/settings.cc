@@ -13,7 +13,7 @@ namespace {
 
 using base::Value;
 
-constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t kMaxSettingsBytes = std::uint64_t{64} << 20;
 constexpr std::string_view kConfig = "tokenizer_config.json";
 constexpr std::string_view kMap = "special_tokens_map.json";
 constexpr std::string_view kAdded = "added_tokens.json";
@@ -213,7 +213,7 @@ void Settings::set_default(std::string_view name, std::string_view text) {
 
 Result<Value> read_object(const formats::ModelFolder& folder, std::string_view name) {
   if (!folder.has(name)) return Value();
-  MLXMILL_ASSIGN(const std::string text, folder.read(name, kMaxBytes));
+  MLXMILL_ASSIGN(const std::string text, folder.read(name, kMaxSettingsBytes));
   Result<Value> value = formats::parse_json(text, {.refuse_duplicate_keys = false});
   if (!value) return std::move(value.error().at(name));
   if (!value->as_object()) {

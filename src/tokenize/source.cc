@@ -20,7 +20,7 @@ using vocabulary::Split;
 using vocabulary::TokenId;
 
 // The largest published tokenizer.json have some 35 MB.
-constexpr std::uint64_t kMaxBytes = std::uint64_t{512} << 20;
+constexpr std::uint64_t kMaxVocabularyBytes = std::uint64_t{512} << 20;
 // serde_json, which reads the file then, stops at 128.
 constexpr int kMaxDepth = 100;
 
@@ -47,7 +47,7 @@ int depth_of(std::string_view json) {
 
 Result<Source> read_json(const formats::ModelFolder& folder) {
   constexpr const char* kName = "tokenizer.json";
-  MLXMILL_ASSIGN(std::string json, folder.read(kName, kMaxBytes));
+  MLXMILL_ASSIGN(std::string json, folder.read(kName, kMaxVocabularyBytes));
   const int depth = depth_of(json);
   if (depth > kMaxDepth) {
     return Error(Code::kInvalidInput,
@@ -59,7 +59,7 @@ Result<Source> read_json(const formats::ModelFolder& folder) {
 
 Result<Source> read_sentencepiece(const formats::ModelFolder& folder, Settings& settings) {
   constexpr const char* kName = "tokenizer.model";
-  MLXMILL_ASSIGN(const std::string bytes, folder.read(kName, kMaxBytes));
+  MLXMILL_ASSIGN(const std::string bytes, folder.read(kName, kMaxVocabularyBytes));
   Result<SentencePieceModel> model = parse_sentencepiece(bytes);
   if (!model) return std::move(model.error().at(kName));
   const auto name = [&](std::string_view key, std::int64_t id) {
@@ -133,7 +133,7 @@ Result<Source> read_vocabulary(const formats::ModelFolder& folder, const Setting
   if (!index.contains("\u0120") && !index.contains("a")) {
     return Error(Code::kUnsupported, "is no vocabulary of byte-level BPE").at("vocab.json");
   }
-  MLXMILL_ASSIGN(const std::string merges, folder.read("merges.txt", kMaxBytes));
+  MLXMILL_ASSIGN(const std::string merges, folder.read("merges.txt", kMaxVocabularyBytes));
   Result<std::vector<vocabulary::Merge>> parsed = merges_of(merges, index);
   if (!parsed) return std::move(parsed.error().at("merges.txt"));
   bpe.merges = *std::move(parsed);

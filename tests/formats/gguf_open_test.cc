@@ -15,7 +15,7 @@ namespace {
 
 using namespace testing;  // The builders of mlxmill::testing.
 
-constexpr std::uint32_t kQ4_0 = 2;
+constexpr std::uint32_t kFileTypeQ4_0 = 2;
 
 // Parts of a split model: `count` files, one tensor each.
 GgufFile part(std::uint32_t number, std::uint32_t count, std::string_view tensor,
@@ -24,7 +24,7 @@ GgufFile part(std::uint32_t number, std::uint32_t count, std::string_view tensor
   if (number == 0) file.pair("general.architecture", kString, text("llama"));
   file.pair("split.no", kU16, u16(number)).pair("split.count", kU16, u16(count));
   file.pair("split.tensors.count", kI32, u32(total));
-  return file.tensor(tensor, {32}, kQ4_0, 0).with_data(18);
+  return file.tensor(tensor, {32}, kFileTypeQ4_0, 0).with_data(18);
 }
 
 class GgufSplits : public ::testing::Test {
@@ -65,7 +65,7 @@ TEST_F(GgufSplits, OpensAllParts) {
 }
 
 TEST_F(GgufSplits, OpensSingleFiles) {
-  const auto tensor = GgufFile().tensor("t", {32}, kQ4_0, 0).with_data(18);
+  const auto tensor = GgufFile().tensor("t", {32}, kFileTypeQ4_0, 0).with_data(18);
   const auto path = put(folder_, "one.gguf", tensor.bytes());
   const auto model = open_gguf(path);
   ASSERT_TRUE(model) << model.error().message();
@@ -77,7 +77,7 @@ TEST_F(GgufSplits, OpensSingleFiles) {
 
 TEST(GgufFiles, AreKnownByNameOrBeginning) {
   const TempFolder folder;
-  const auto one = GgufFile().tensor("t", {32}, kQ4_0, 0).with_data(18);
+  const auto one = GgufFile().tensor("t", {32}, kFileTypeQ4_0, 0).with_data(18);
   EXPECT_TRUE(is_gguf_file(put(folder, "sha256-0123", one.bytes())));
   EXPECT_TRUE(is_gguf_file(put(folder, "MODEL.GGUF", one.bytes())));
   EXPECT_TRUE(is_gguf_file(put(folder, "empty.gguf", "")));  // The reader says what is wrong.

@@ -19,7 +19,7 @@ using ::mlxmill::testing::read_file;
 using ::mlxmill::testing::run_python;
 using ::mlxmill::testing::TempFolder;
 
-std::string error_of(std::string_view text, const JsonLimits& limits = {}) {
+std::string parse_error(std::string_view text, const JsonLimits& limits = {}) {
   const auto value = parse_json(text, limits);
   if (value) return "no error";
   EXPECT_EQ(value.error().code(), Code::kInvalidInput) << text;
@@ -68,39 +68,42 @@ TEST(ParseJson, KeepsLoneSurrogates) {
 }
 
 TEST(ParseJson, NamesLineAndColumnOfErrors) {
-  EXPECT_EQ(error_of(""), "line 1 column 1: the text ends; expected a value");
-  EXPECT_EQ(error_of("{\"a\": 1,\n  b}"),
+  EXPECT_EQ(parse_error(""), "line 1 column 1: the text ends; expected a value");
+  EXPECT_EQ(parse_error("{\"a\": 1,\n  b}"),
             "line 2 column 3: expected a key in double quotes, got 'b'");
-  EXPECT_EQ(error_of("[1 2]"), "line 1 column 4: expected ',' or ']', got '2'");
-  EXPECT_EQ(error_of("{\"a\" 1}"), "line 1 column 6: expected ':', got '1'");
-  EXPECT_EQ(error_of("{\"a\":1,}"), "line 1 column 8: expected a key in double quotes, got '}'");
-  EXPECT_EQ(error_of("{} x"), "line 1 column 4: expected nothing after the document, got 'x'");
-  EXPECT_EQ(error_of("[\"\xC3\xA9\", tru]"), "line 1 column 7: expected a value, got 't'");
-  EXPECT_EQ(error_of("[1, 2"), "line 1 column 6: the text ends; expected ',' or ']'");
-  EXPECT_EQ(error_of("\xEF\xBB\xBF{}"), "line 1 column 1: expected a value, got a byte order mark");
+  EXPECT_EQ(parse_error("[1 2]"), "line 1 column 4: expected ',' or ']', got '2'");
+  EXPECT_EQ(parse_error("{\"a\" 1}"), "line 1 column 6: expected ':', got '1'");
+  EXPECT_EQ(parse_error("{\"a\":1,}"), "line 1 column 8: expected a key in double quotes, got '}'");
+  EXPECT_EQ(parse_error("{} x"), "line 1 column 4: expected nothing after the document, got 'x'");
+  EXPECT_EQ(parse_error("[\"\xC3\xA9\", tru]"), "line 1 column 7: expected a value, got 't'");
+  EXPECT_EQ(parse_error("[1, 2"), "line 1 column 6: the text ends; expected ',' or ']'");
+  EXPECT_EQ(parse_error("\xEF\xBB\xBF{}"),
+            "line 1 column 1: expected a value, got a byte order mark");
 }
 
 TEST(ParseJson, RefusesDamagedStringsAndNumbers) {
-  EXPECT_EQ(error_of("\"abc"), "line 1 column 1: the text ends inside a string");
-  EXPECT_EQ(error_of("\"abc\\"), "line 1 column 1: the text ends inside a string");
-  EXPECT_EQ(error_of("\"a\nb\""), "line 1 column 3: control character U+000A in a string");
-  EXPECT_EQ(error_of("\"a\\x\""), "line 1 column 3: unknown escape in a string");
-  EXPECT_EQ(error_of("\"\\u12g4\""), "line 1 column 6: expected four hexadecimal digits, got 'g'");
+  EXPECT_EQ(parse_error("\"abc"), "line 1 column 1: the text ends inside a string");
+  EXPECT_EQ(parse_error("\"abc\\"), "line 1 column 1: the text ends inside a string");
+  EXPECT_EQ(parse_error("\"a\nb\""), "line 1 column 3: control character U+000A in a string");
+  EXPECT_EQ(parse_error("\"a\\x\""), "line 1 column 3: unknown escape in a string");
+  EXPECT_EQ(parse_error("\"\\u12g4\""),
+            "line 1 column 6: expected four hexadecimal digits, got 'g'");
   for (const char* bytes : {"\xFF", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
                             "\xF0\x9F\x98", "\x80"}) {
-    EXPECT_EQ(error_of("\"" + std::string(bytes) + "\""), "line 1 column 2: not UTF-8") << bytes;
+    EXPECT_EQ(parse_error("\"" + std::string(bytes) + "\""), "line 1 column 2: not UTF-8") << bytes;
   }
-  EXPECT_EQ(error_of("\xFF"), "line 1 column 1: not UTF-8");
-  EXPECT_EQ(error_of("-"), "line 1 column 2: the text ends; expected a digit");
-  EXPECT_EQ(error_of("01"), "line 1 column 2: expected nothing after the document, got '1'");
-  EXPECT_EQ(error_of("1."), "line 1 column 3: the text ends; expected a digit");
-  EXPECT_EQ(error_of("1e+"), "line 1 column 4: the text ends; expected a digit");
-  EXPECT_EQ(error_of("+1"), "line 1 column 1: expected a value, got '+'");
-  EXPECT_EQ(error_of(std::string("[1\0]", 4)), "line 1 column 3: expected ',' or ']', got '\\x00'");
+  EXPECT_EQ(parse_error("\xFF"), "line 1 column 1: not UTF-8");
+  EXPECT_EQ(parse_error("-"), "line 1 column 2: the text ends; expected a digit");
+  EXPECT_EQ(parse_error("01"), "line 1 column 2: expected nothing after the document, got '1'");
+  EXPECT_EQ(parse_error("1."), "line 1 column 3: the text ends; expected a digit");
+  EXPECT_EQ(parse_error("1e+"), "line 1 column 4: the text ends; expected a digit");
+  EXPECT_EQ(parse_error("+1"), "line 1 column 1: expected a value, got '+'");
+  EXPECT_EQ(parse_error(std::string("[1\0]", 4)),
+            "line 1 column 3: expected ',' or ']', got '\\x00'");
 }
 
 TEST(ParseJson, RefusesDuplicateKeys) {
-  EXPECT_EQ(error_of("{\"a\": 1,\n \"b\": {\"a\": 1},\n \"\\u0061\": 2}"),
+  EXPECT_EQ(parse_error("{\"a\": 1,\n \"b\": {\"a\": 1},\n \"\\u0061\": 2}"),
             "line 3 column 2: the key 'a' appears twice in one object");
   const auto last =
       parse_json(R"({"a": 1, "b": 2, "a": 3, "c": 4, "b": 5})", {.refuse_duplicate_keys = false});
@@ -113,21 +116,21 @@ TEST(ParseJson, HoldsItsLimits) {
     return std::string(depth, '[') + std::string(depth, ']');
   };
   EXPECT_TRUE(parse_json(nested(64)));
-  EXPECT_EQ(error_of(nested(65)), "line 1 column 65: nested deeper than 64 levels");
-  EXPECT_EQ(error_of(std::string(10'000'000, '[')),
+  EXPECT_EQ(parse_error(nested(65)), "line 1 column 65: nested deeper than 64 levels");
+  EXPECT_EQ(parse_error(std::string(10'000'000, '[')),
             "line 1 column 65: nested deeper than 64 levels");
   EXPECT_TRUE(parse_json(std::string(400, '1')));
-  EXPECT_EQ(error_of(std::string(1'000'000, '1')),
+  EXPECT_EQ(parse_error(std::string(1'000'000, '1')),
             "line 1 column 1: a number of 1000000 characters; at most 400 are read");
   EXPECT_TRUE(parse_json("[1, 2]", {.max_values = 3}));
-  EXPECT_EQ(error_of("[1, 2, 3]", {.max_values = 3}), "line 1 column 8: more than 3 values");
+  EXPECT_EQ(parse_error("[1, 2, 3]", {.max_values = 3}), "line 1 column 8: more than 3 values");
 }
 
 TEST(ParseJson, KeepsHostileTextOutOfMessages) {
-  EXPECT_EQ(error_of("{\"\\u001b[2J\": 1, \"\\u001b[2J\": 1}"),
+  EXPECT_EQ(parse_error("{\"\\u001b[2J\": 1, \"\\u001b[2J\": 1}"),
             "line 1 column 18: the key '\\x1b[2J' appears twice in one object");
   const std::string key(100'000, 'k');
-  EXPECT_LT(error_of("{\"" + key + "\":1,\"" + key + "\":1}").size(), 250u);
+  EXPECT_LT(parse_error("{\"" + key + "\":1,\"" + key + "\":1}").size(), 250u);
 }
 
 TEST(ParseJson, IgnoresTheLocale) {

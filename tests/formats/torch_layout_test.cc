@@ -33,14 +33,14 @@ using ::mlxmill::testing::zip_bytes;
 using ::mlxmill::testing::ZipPart;
 using ::testing::HasSubstr;
 
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
-const std::string kStorage = py_storage("0", 6);
+const std::string kStorageOfSix = py_storage("0", 6);
 
-const std::string kTensor = py_tensor(kStorage, 0, {2, 3}, {3, 1});
+const std::string kTensorOfSix = py_tensor(kStorageOfSix, 0, {2, 3}, {3, 1});
 
 TEST(TorchLayout, RefusesOtherArchives) {
-  const std::string pickle = py_pickle(py_dict({py_str("t"), kTensor}));
+  const std::string pickle = py_pickle(py_dict({py_str("t"), kTensorOfSix}));
   const ZipPart data = {.name = "m/data.pkl", .data = pickle};
   const ZipPart storage = {.name = "m/data/0", .data = std::string(24, 's')};
   EXPECT_EQ(torch_outcome(zip_bytes({data, storage})), "t");
@@ -84,7 +84,7 @@ TEST(TorchLayout, RefusesOtherFiles) {
 }
 
 TEST(TorchLayout, RefusesOtherLegacyFiles) {
-  const std::string pickle = py_pickle(py_dict({py_str("t"), kTensor}));
+  const std::string pickle = py_pickle(py_dict({py_str("t"), kTensorOfSix}));
   const std::string data = le(6, 8) + std::string(24, 's');
   const std::string good = torch_legacy(pickle, {"0"}, data);
   EXPECT_EQ(torch_outcome(good), "t");
@@ -97,10 +97,11 @@ TEST(TorchLayout, RefusesOtherLegacyFiles) {
   EXPECT_EQ(torch_outcome(torch_legacy(pickle, {"0"}, le(5, 8) + std::string(20, 's'))),
             "storage '0': has 5 elements; the pickle says 6");
   EXPECT_THAT(torch_outcome(good + "x"), HasSubstr(" belong to no storage"));
-  EXPECT_THAT(torch_outcome(torch_legacy(
-                  py_pickle(py_dict({py_str("t"), py_tensor(py_storage("0", kMax), 0, {1}, {1})})),
-                  {"0"}, le(kMax, 8))),
-              HasSubstr("storage '0': 9223372036854775807 elements at "));
+  EXPECT_THAT(
+      torch_outcome(torch_legacy(
+          py_pickle(py_dict({py_str("t"), py_tensor(py_storage("0", kLargest), 0, {1}, {1})})),
+          {"0"}, le(kLargest, 8))),
+      HasSubstr("storage '0': 9223372036854775807 elements at "));
   const std::string magic = torch_legacy_front().substr(0, 15);
   EXPECT_EQ(torch_outcome(magic + py_pickle("M" + le(1002, 2))),
             "has another format version than 1001");
@@ -142,7 +143,8 @@ TEST(TorchLayout, ReadsLegacyWindows) {
   EXPECT_EQ(header->tensors[1].storage_begin, header->file_bytes - 24);
   EXPECT_THAT(torch_outcome(file(5, 2)),
               HasSubstr("a window of 2 elements at 5 leaves storage '0', which has 6"));
-  EXPECT_THAT(torch_outcome(file(kMax, kMax)), HasSubstr(" leaves storage '0', which has 6"));
+  EXPECT_THAT(torch_outcome(file(kLargest, kLargest)),
+              HasSubstr(" leaves storage '0', which has 6"));
 }
 
 // A pickle that is longer than what is read at first.
@@ -150,7 +152,7 @@ TEST(TorchLayout, ReadsLongLegacyPickles) {
   std::vector<std::string> items;
   for (int i = 0; i < 3000; ++i) {
     items.push_back(py_str("t" + std::to_string(i)));
-    items.push_back(kTensor);
+    items.push_back(kTensorOfSix);
   }
   const auto header =
       read_torch(torch_legacy(py_pickle(py_dict(items)), {"0"}, le(6, 8) + std::string(24, 's')));

@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace files = mlxmill::testing;
 
-ImportedModel imported(const ModelFile& file) {
+ImportedModel with_tokenizer(const ModelFile& file) {
   auto model = file.import();
   EXPECT_TRUE(model) << model.error().message();
   return model ? *std::move(model) : ImportedModel();
@@ -35,7 +35,7 @@ base::Value member(const base::Value& value, std::initializer_list<const char*> 
 
 TEST(Tokenizer, WritesEveryPartOfAByteLevelOne) {
   ModelFile file = llama();
-  const ImportedModel model = imported(file.tokenizer());
+  const ImportedModel model = with_tokenizer(file.tokenizer());
   const base::Value tokenizer = json(model, "tokenizer.json");
   EXPECT_EQ(member(tokenizer, {"model", "vocab", "ab"}), base::Value(2));
   EXPECT_EQ(member(tokenizer, {"model", "merges"}),
@@ -49,7 +49,7 @@ TEST(Tokenizer, WritesEveryPartOfAByteLevelOne) {
 TEST(Tokenizer, StopsAtTheEndsOfTurnsThatTheTemplateWrites) {
   ModelFile file = llama();
   file.tokenizer().set("tokenizer.chat_template", files::kString, files::text("x<|im_end|>"));
-  const ImportedModel model = imported(file);
+  const ImportedModel model = with_tokenizer(file);
   const base::Value both = base::Array{4, 3};
   EXPECT_EQ(member(json(model, "generation_config.json"), {"eos_token_id"}), both);
   EXPECT_EQ(*model.config.find("eos_token_id"), both);
@@ -66,7 +66,7 @@ TEST(Tokenizer, DoesNotStopAtTheEndOfAMessageOfHarmony) {
   file.set("tokenizer.ggml.eos_token_id", files::kU32, files::u32(1));
   file.set("tokenizer.ggml.eot_token_id", files::kU32, files::u32(4));
   file.set("tokenizer.chat_template", files::kString, files::text("<|end|><|return|><|call|>"));
-  const ImportedModel model = imported(file);
+  const ImportedModel model = with_tokenizer(file);
   EXPECT_EQ(*model.config.find("eos_token_id"), base::Value(base::Array{1, 2}));
 }
 
@@ -74,7 +74,7 @@ TEST(Tokenizer, KeepsSeveralTemplatesByName) {
   ModelFile file = llama();
   file.tokenizer().set("tokenizer.chat_template", files::kString, files::text("one"));
   file.set("tokenizer.chat_template.tool_use", files::kString, files::text("two"));
-  const ImportedModel model = imported(file);
+  const ImportedModel model = with_tokenizer(file);
   const base::Value config = json(model, "tokenizer_config.json");
   ASSERT_TRUE(config.find("chat_template")->as_array());
   EXPECT_EQ(config.find("chat_template")->as_array()->size(), 2u);
@@ -85,7 +85,7 @@ TEST(Tokenizer, TakesAWholeTokenizerJsonAsItIs) {
   ModelFile file = llama();
   const std::string text = "{\"version\": \"1.0\"}";
   file.tokenizer().set("tokenizer.huggingface.json", files::kString, files::text(text));
-  EXPECT_EQ(file_text(imported(file), "tokenizer.json"), text);
+  EXPECT_EQ(file_text(with_tokenizer(file), "tokenizer.json"), text);
 }
 
 TEST(Tokenizer, SaysWhenTheKindIsNotKnown) {
@@ -93,12 +93,12 @@ TEST(Tokenizer, SaysWhenTheKindIsNotKnown) {
     ModelFile file = llama();
     file.tokenizer().set(other_model ? "tokenizer.ggml.model" : "tokenizer.ggml.pre",
                          files::kString, files::text("martian"));
-    const ImportedModel model = imported(file);
+    const ImportedModel model = with_tokenizer(file);
     EXPECT_EQ(file_text(model, "tokenizer.json"), "");
     EXPECT_THAT(model.warnings, ElementsAre(HasSubstr("martian")));
   }
   ModelFile none = llama();
-  EXPECT_THAT(imported(none).warnings, ElementsAre(HasSubstr("the file holds none")));
+  EXPECT_THAT(with_tokenizer(none).warnings, ElementsAre(HasSubstr("the file holds none")));
 }
 
 TEST(Tokenizer, RebuildsMergesInTheOrderOfTheirScores) {
@@ -107,7 +107,7 @@ TEST(Tokenizer, RebuildsMergesInTheOrderOfTheirScores) {
   file.set("tokenizer.ggml.tokens", files::kArray, test::texts({"<unk>", "a", "aa", "aaa", "b"}));
   file.set("tokenizer.ggml.token_type", files::kArray, test::ints({2, 1, 1, 1, 1}));
   file.set("tokenizer.ggml.scores", files::kArray, test::floats({0, -9, -2, -1, -9}));
-  const base::Value tokenizer = json(imported(file), "tokenizer.json");
+  const base::Value tokenizer = json(with_tokenizer(file), "tokenizer.json");
   const base::Value expected =
       base::Array{base::Value(base::Array{"aa", "a"}), base::Value(base::Array{"a", "aa"}),
                   base::Value(base::Array{"a", "a"})};
@@ -120,7 +120,7 @@ TEST(Tokenizer, CountsTheFirstOfTwoEqualTokens) {
   ModelFile file = llama();
   file.tokenizer();
   file.set("tokenizer.ggml.tokens", files::kArray, test::texts({"a", "b", "ab", "b", "a"}));
-  const std::string text = file_text(imported(file), "tokenizer.json");
+  const std::string text = file_text(with_tokenizer(file), "tokenizer.json");
   const auto tokenizer = formats::parse_json(text);
   ASSERT_TRUE(tokenizer) << tokenizer.error().message();  // Equal keys would be an error.
   EXPECT_EQ(member(*tokenizer, {"model", "vocab", "b"}), base::Value(1));
@@ -132,7 +132,7 @@ TEST(Tokenizer, TakesLongAndEmptyTokens) {
   const std::string longest(200'000, 'a');
   file.set("tokenizer.ggml.tokens", files::kArray, test::texts({"<unk>", "", "a", longest, "aa"}));
   file.set("tokenizer.ggml.token_type", files::kArray, test::ints({2, 3, 1, 1, 4}));
-  const base::Value tokenizer = json(imported(file), "tokenizer.json");
+  const base::Value tokenizer = json(with_tokenizer(file), "tokenizer.json");
   EXPECT_EQ(member(tokenizer, {"model", "merges"}).as_array()->size(), 1u);
   EXPECT_EQ(member(tokenizer, {"model", "vocab", longest.c_str()}), base::Value(3));
 }

@@ -16,7 +16,7 @@ mx::array counted(mx::Shape shape) {
   return settled(mx::reshape(mx::astype(mx::arange(n), mx::float32), std::move(shape)));
 }
 
-std::vector<float> values_of(const mx::array& x) {
+std::vector<float> elements_of(const mx::array& x) {
   mx::array dense = mx::contiguous(x);
   mx::eval(dense);
   return {dense.data<float>(), dense.data<float>() + dense.size()};
@@ -24,10 +24,10 @@ std::vector<float> values_of(const mx::array& x) {
 
 void expect_same(const mx::array& got, const mx::array& want) {
   EXPECT_EQ(got.shape(), want.shape());
-  EXPECT_EQ(values_of(got), values_of(want));
+  EXPECT_EQ(elements_of(got), elements_of(want));
 }
 
-class Views : public testing::Test {
+class Views : public ::testing::Test {
  protected:
   void SetUp() override {
     if (mx::default_device() != mx::Device(mx::Device::cpu)) GTEST_SKIP() << "needs the CPU device";
@@ -84,10 +84,10 @@ TEST_F(Views, ReplaceInPlaceOnlyWhatNobodyElseHolds) {
 
   mx::array shared = counted({2, 5, 3});
   const mx::array other = section(shared, 1, 0, 4);
-  const std::vector<float> kept = values_of(other);
+  const std::vector<float> kept = elements_of(other);
   shared = replaced(std::move(shared), ready, 1, 1);
   expect_same(shared, want);
-  EXPECT_EQ(values_of(other), kept);
+  EXPECT_EQ(elements_of(other), kept);
 }
 
 TEST_F(Views, CopyRowMajorTakesAnyLayout) {
@@ -95,7 +95,7 @@ TEST_F(Views, CopyRowMajorTakesAnyLayout) {
   for (const mx::array& view : {x, swapped(x, 0, 2), section(swapped(x, 1, 2), 1, 1, 3)}) {
     std::vector<float> copy(view.size());
     copy_row_major(view, copy.data());
-    EXPECT_EQ(copy, values_of(view));
+    EXPECT_EQ(copy, elements_of(view));
   }
 }
 

@@ -6,9 +6,11 @@ namespace {
 
 using namespace testing;
 
-constexpr std::string_view kGptq = R"({"quant_method": "gptq", "bits": 4, "group_size": 32})";
-constexpr std::string_view kAwq = R"({"quant_method": "awq", "bits": 4, "group_size": 32})";
-constexpr std::string_view kModelOpt = R"({"quant_method": "modelopt", "quant_algo": "NVFP4"})";
+constexpr std::string_view kHostileGptq =
+    R"({"quant_method": "gptq", "bits": 4, "group_size": 32})";
+constexpr std::string_view kHostileAwq = R"({"quant_method": "awq", "bits": 4, "group_size": 32})";
+constexpr std::string_view kHostileModelOpt =
+    R"({"quant_method": "modelopt", "quant_algo": "NVFP4"})";
 
 std::string gptq(std::string_view settings, const base::Shape& codes, DType scale_type,
                  const base::Shape& scales, const base::Shape& zeros) {
@@ -20,20 +22,21 @@ std::string gptq(std::string_view settings, const base::Shape& codes, DType scal
 TEST(HostileParts, GptqScales) {
   const std::string tail = "; expected F16, BF16 or F32 with 2 axes, none of them empty";
   const std::string head = "kInvalidInput tensor 'a.scales': it is ";
-  EXPECT_EQ(gptq(kGptq, {8, 16}, DType::kF16, {2, 16}, {2, 2}), "accepted");
+  EXPECT_EQ(gptq(kHostileGptq, {8, 16}, DType::kF16, {2, 16}, {2, 2}), "accepted");
   for (const base::Shape& shape : {base::Shape{}, base::Shape{32}, base::Shape{1, 2, 16}})
-    EXPECT_EQ(gptq(kGptq, {8, 16}, DType::kF16, shape, {2, 2}),
+    EXPECT_EQ(gptq(kHostileGptq, {8, 16}, DType::kF16, shape, {2, 2}),
               head + "F16 " + base::to_string(shape) + tail);
-  EXPECT_EQ(gptq(kGptq, {8, 16}, DType::kI32, {2, 16}, {2, 2}), head + "I32 [2, 16]" + tail);
-  EXPECT_EQ(gptq(kGptq, {8, 16}, DType::kF8E4M3, {2, 16}, {2, 2}), head + "F8_E4M3 [2, 16]" + tail);
-  EXPECT_EQ(gptq(kGptq, {8, 16}, DType::kF16, {16, 2}, {2, 2}),
+  EXPECT_EQ(gptq(kHostileGptq, {8, 16}, DType::kI32, {2, 16}, {2, 2}), head + "I32 [2, 16]" + tail);
+  EXPECT_EQ(gptq(kHostileGptq, {8, 16}, DType::kF8E4M3, {2, 16}, {2, 2}),
+            head + "F8_E4M3 [2, 16]" + tail);
+  EXPECT_EQ(gptq(kHostileGptq, {8, 16}, DType::kF16, {16, 2}, {2, 2}),
             "kInvalidInput tensor 'a.qweight': it is I32 [8, 16]; expected 2 columns as in its "
             "scales [16, 2], or 4-bit codes of them")
       << "the other way round";
 }
 
 TEST(HostileParts, GptqWidths) {
-  EXPECT_EQ(gptq(kGptq, {7, 16}, DType::kF16, {3, 16}, {3, 2}),
+  EXPECT_EQ(gptq(kHostileGptq, {7, 16}, DType::kF16, {3, 16}, {3, 2}),
             "kInvalidInput tensor 'a.weight': its 4-bit codes [16, 7], scales F16 [16, 3] and zero "
             "points [16, 3] do not fit each other");
   EXPECT_EQ(gptq(R"({"quant_method": "gptq", "bits": 3})", {8, 32}, DType::kF16, {2, 32}, {2, 3}),
@@ -45,16 +48,16 @@ TEST(HostileParts, GptqWidths) {
 }
 
 TEST(HostileParts, Awq) {
-  EXPECT_EQ(gptq(kAwq, {64, 2}, DType::kF16, {2, 16}, {2, 2}), "accepted");
-  EXPECT_EQ(gptq(kAwq, {64, 3}, DType::kF16, {2, 16}, {2, 2}),
+  EXPECT_EQ(gptq(kHostileAwq, {64, 2}, DType::kF16, {2, 16}, {2, 2}), "accepted");
+  EXPECT_EQ(gptq(kHostileAwq, {64, 3}, DType::kF16, {2, 16}, {2, 2}),
             "kInvalidInput tensor 'a.qweight': it is I32 [64, 3]; expected 16 columns as in its "
             "scales [2, 16], or 4-bit codes of them");
-  EXPECT_EQ(gptq(kAwq, {64, 2}, DType::kF16, {2, 16}, {2, 16}),
+  EXPECT_EQ(gptq(kHostileAwq, {64, 2}, DType::kF16, {2, 16}, {2, 16}),
             "kInvalidInput tensor 'a.qzeros': it is I32 [2, 16]; expected 4-bit codes of [2, 16]");
-  EXPECT_EQ(gptq(kAwq, {64, 2}, DType::kF16, {3, 16}, {3, 2}),
+  EXPECT_EQ(gptq(kHostileAwq, {64, 2}, DType::kF16, {3, 16}, {3, 2}),
             "kInvalidInput tensor 'a.weight': its 4-bit codes [16, 8], scales F16 [16, 3] and zero "
             "points [16, 3] do not fit each other");
-  EXPECT_EQ(gptq(kAwq, {64, 2}, DType::kF64, {2, 16}, {2, 2}),
+  EXPECT_EQ(gptq(kHostileAwq, {64, 2}, DType::kF64, {2, 16}, {2, 2}),
             "kInvalidInput tensor 'a.scales': it is F64 [2, 16]; expected F16, BF16 or F32 with 2 "
             "axes, none of them empty");
 }
@@ -62,9 +65,9 @@ TEST(HostileParts, Awq) {
 TEST(HostileParts, ModelOpt) {
   const auto of = [](const base::Shape& codes, DType scale_type, const base::Shape& scales,
                      DType factor_type = DType::kF32, const base::Shape& factor = {}) {
-    return refusal(kModelOpt, {{"a.weight", DType::kU8, codes},
-                               {"a.weight_scale", scale_type, scales},
-                               {"a.weight_scale_2", factor_type, factor}});
+    return refusal(kHostileModelOpt, {{"a.weight", DType::kU8, codes},
+                                      {"a.weight_scale", scale_type, scales},
+                                      {"a.weight_scale_2", factor_type, factor}});
   };
   const auto unfit = [](const std::string& codes, const std::string& scales) {
     return "kInvalidInput tensor 'a.weight': its FP4 codes U8 " + codes + " and scales " + scales +

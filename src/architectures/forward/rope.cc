@@ -76,7 +76,7 @@ double yarn_magnitude(double factor, double mscale) {
   return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
 }
 
-struct Builder {
+struct RopeBuilder {
   const Scaling& scaling;
   std::optional<std::int64_t> max_positions;
   std::optional<double> original_positions;  ///< As the config has it outside of the object.
@@ -264,7 +264,8 @@ Result<RopeSpec> Form::rope(std::string_view key) {
   }
   const Scaling settings(scaling);
   const std::string type = settings.type();
-  const std::string problem = Builder{settings, max_positions, original, rope, pairs}.build(type);
+  const std::string problem =
+      RopeBuilder{settings, max_positions, original, rope, pairs}.build(type);
   if (problem.empty()) return rope;
   return Error(Code::kUnsupported, fmt::format("rotary embedding {} {}", quoted(type), problem))
       .at("config.json");

@@ -10,7 +10,7 @@
 namespace mlxmill::architectures::rules {
 namespace {
 
-Error bad(const TensorView& view, std::string what) {
+Error bad_fold(const TensorView& view, std::string what) {
   return Error(Code::kInvalidInput, std::move(what))
       .at(fmt::format("tensor {}", quoted(view.name)));
 }
@@ -23,15 +23,15 @@ class Fold final : public Rule {
     std::map<std::string, TensorView> factors;
     MLXMILL_TRY(rewrite(work, [&](const Match& match, std::vector<TensorView>&) -> Status {
       if (!is_mlx_float(match.view.dtype)) {
-        return bad(match.view, fmt::format("it is {}; expected factors of BF16, F16 or F32",
-                                           dtype_name(match.view.dtype)));
+        return bad_fold(match.view, fmt::format("it is {}; expected factors of BF16, F16 or F32",
+                                                dtype_name(match.view.dtype)));
       }
       std::string name = to_.expand(match.captures);
       if (!work.tensors.has(name)) {
-        return bad(match.view, fmt::format("there is no tensor {} to multiply", quoted(name)));
+        return bad_fold(match.view, fmt::format("there is no tensor {} to multiply", quoted(name)));
       }
       if (!factors.emplace(std::move(name), match.view).second) {
-        return bad(match.view, "two tensors are factors of one");
+        return bad_fold(match.view, "two tensors are factors of one");
       }
       return {};
     }));
@@ -55,9 +55,10 @@ class Fold final : public Rule {
         n > 1 && !view.shape.empty() && n == static_cast<std::uint64_t>(view.shape[0]);
     if ((n != 1 && !each) || base::element_count(view.shape).value_or(0) == 0 ||
         !is_mlx_float(view.dtype)) {
-      return bad(view, fmt::format("it is {} {} and has {} factors; expected one, or one for each "
-                                   "slice of its first axis",
-                                   dtype_name(view.dtype), base::to_string(view.shape), n));
+      return bad_fold(view,
+                      fmt::format("it is {} {} and has {} factors; expected one, or one for each "
+                                  "slice of its first axis",
+                                  dtype_name(view.dtype), base::to_string(view.shape), n));
     }
     return tensors::view_of(
         view.name,

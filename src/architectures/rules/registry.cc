@@ -7,12 +7,12 @@
 namespace mlxmill::architectures {
 namespace {
 
-struct Kind {
+struct RuleKind {
   std::string_view key;
   rules::Maker make;
 };
 
-constexpr Kind kKinds[] = {
+constexpr RuleKind kKinds[] = {
     {"add", rules::make_add},
     {"concat", rules::make_concat},
     {"constant", rules::make_constant},
@@ -36,7 +36,7 @@ constexpr Kind kKinds[] = {
 
 std::string all_kinds() {
   std::string text;
-  for (const Kind& kind : kKinds) text += (text.empty() ? "" : ", ") + std::string(kind.key);
+  for (const RuleKind& kind : kKinds) text += (text.empty() ? "" : ", ") + std::string(kind.key);
   return text;
 }
 
@@ -44,8 +44,8 @@ std::string all_kinds() {
 
 Result<std::unique_ptr<Rule>> parse_rule(const Node& node, std::string_view file_name) {
   TableReader table(node, file_name);
-  const Kind* found = nullptr;
-  for (const Kind& kind : kKinds) {
+  const RuleKind* found = nullptr;
+  for (const RuleKind& kind : kKinds) {
     if (!table.find(kind.key)) continue;
     if (found) {
       return table.error(node.line, fmt::format("a rule is both {} and {}; expected one kind",

@@ -9,7 +9,7 @@ namespace {
 
 using architectures::LatentAttentionSpec;
 
-mx::array swapped(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
+mx::array heads_first(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
 
 class LatentAttention final : public Block {
  public:
@@ -55,7 +55,7 @@ class LatentAttention final : public Block {
     }
     const mx::array out = embed_q_ && pass.length == 1 ? absorbed(q_nope, q_rope, kept, mask)
                                                        : expanded(q_nope, q_rope, kept, mask);
-    return apply(*o_, mx::reshape(swapped(out), {1, pass.length, -1}));
+    return apply(*o_, mx::reshape(heads_first(out), {1, pass.length, -1}));
   }
 
  private:
@@ -72,7 +72,7 @@ class LatentAttention final : public Block {
   /// Both parts [1, heads, length, ...], from x or what q_a makes of it.
   std::pair<mx::array, mx::array> queries(const mx::array& from, const Pass& pass) const {
     mx::array q = apply(q_ ? *q_ : *q_b_, from);
-    q = swapped(mx::reshape(q, {1, pass.length, int_of(spec_.heads), -1}));
+    q = heads_first(mx::reshape(q, {1, pass.length, int_of(spec_.heads), -1}));
     const auto parts = mx::split(q, mx::Shape{int_of(spec_.nope_dim)}, -1);
     const mx::array rotated = rope_(parts[1], pass.offset);
     return {tempered(parts[0], spec_.temperature, pass),
@@ -105,7 +105,7 @@ class LatentAttention final : public Block {
     if (embed_q_) return {apply_transposed(*embed_q_, latent), apply(*unembed_, latent)};
     const mx::array both = apply(*kv_b_, mx::squeeze(latent, 1));
     const auto parts =
-        mx::split(swapped(mx::reshape(both, {1, both.shape(1), int_of(spec_.heads), -1})),
+        mx::split(heads_first(mx::reshape(both, {1, both.shape(1), int_of(spec_.heads), -1})),
                   mx::Shape{int_of(spec_.nope_dim)}, -1);
     return {parts[0], parts[1]};
   }

@@ -16,6 +16,12 @@ namespace mlxmill::runtime {
 
 namespace mx = mlx::core;
 
+/// The shape with another last extent.
+inline mx::Shape with_last(mx::Shape shape, int last) {
+  shape.back() = last;
+  return shape;
+}
+
 class CpuPrimitive : public mx::Primitive {
  public:
   using Primitive::Primitive;

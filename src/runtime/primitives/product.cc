@@ -109,14 +109,14 @@ class Products final : public CpuPrimitive {
 };
 
 /// Rows that each expert gets, experts one after another.
-struct Routes {
+struct GroupedRoutes {
   std::vector<std::uint32_t> in, out;  // Rows of x and y, by expert.
   std::vector<std::size_t> first;      // Where each expert's start; one more at the end.
 };
 
-Routes route(const std::uint32_t* experts, const std::uint32_t* rows, std::size_t n,
-             std::size_t n_experts) {
-  Routes routes;
+GroupedRoutes route(const std::uint32_t* experts, const std::uint32_t* rows, std::size_t n,
+                    std::size_t n_experts) {
+  GroupedRoutes routes;
   routes.first.assign(n_experts + 1, 0);
   for (std::size_t i = 0; i < n; ++i) {
     if (experts[i] < n_experts) ++routes.first[experts[i] + 1];
@@ -145,7 +145,7 @@ struct Gathered {
 };
 
 void multiply_gathered(const Gathered& g) {
-  const Routes routes = route(g.indices, g.rows, g.outputs, g.experts);
+  const GroupedRoutes routes = route(g.indices, g.rows, g.outputs, g.experts);
   if (routes.in.size() != g.outputs) std::memset(g.product.y, 0, g.y_bytes);
   std::vector<kernels::Product> products;
   for (std::size_t e = 0; e < g.experts; ++e) {
@@ -196,11 +196,6 @@ class GatheredProduct final : public CpuPrimitive {
  private:
   Form shape_;
 };
-
-mx::Shape with_last(mx::Shape shape, int last) {
-  shape.back() = last;
-  return shape;
-}
 
 /// The row of x that each result reads: `leading` axes of x, broadcast to `shape`.
 mx::array rows_read(const mx::Shape& leading, const mx::Shape& shape) {

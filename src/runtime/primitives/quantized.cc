@@ -89,11 +89,6 @@ class DequantizeOnCpu final : public CpuPrimitive {
   Scheme scheme_;
 };
 
-mx::Shape with_last(mx::Shape shape, int last) {
-  shape.back() = last;
-  return shape;
-}
-
 }  // namespace
 
 std::vector<mx::array> quantize_on_cpu(const mx::array& x, const Scheme& scheme) {
