@@ -453,6 +453,13 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
   }
 }
 
+/// Half of what a scale of MXFP4 stands for.
+HWY_INLINE float half_of_scale(std::uint32_t byte) {
+  // All but the smallest are normal numbers, and 255 is NaN.
+  if (byte - 2 < 253) return ref::float_of((byte - 1) << 23);
+  return ref::block_scale_value(Mode::kMxfp4, DType::kF32, static_cast<std::uint8_t>(byte)) / 2;
+}
+
 /// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
 void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
                float* scales, float* biases) {
@@ -462,8 +469,7 @@ void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is
     widen(w.type, from, n, scales);
     widen(w.type, parameter_row(w, w.biases, first), n, biases);
   } else {
-    for (std::size_t k = 0; k < n; ++k)
-      scales[k] = ref::block_scale_value(Mode::kMxfp4, DType::kF32, from[k]) / 2;
+    for (std::size_t k = 0; k < n; ++k) scales[k] = half_of_scale(from[k]);
     std::fill(biases, biases + n, 0.0f);
   }
   const std::size_t room = integers::task_parameters(w);
