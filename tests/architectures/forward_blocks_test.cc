@@ -92,6 +92,59 @@ TEST(ForwardBlocks, StreamsStartBeforeTheyAreMixed) {
               HasSubstr("active is one of the streams"));
 }
 
+/// A time mix with everything but what it does to values.
+std::string time_mix(const std::string& more) {
+  return block(R"([forward.steps.time_mix]
+r = "r"
+k = "k"
+v = "v"
+o = "o"
+w_in = "wi"
+w_out = "wo"
+a_in = "ai"
+a_out = "ao"
+g_in = "gi"
+g_out = "go"
+x_r = "xr"
+x_w = "xw"
+x_k = "xk"
+x_v = "xv"
+x_a = "xa"
+x_g = "xg"
+k_k = "kk"
+k_a = "ka"
+r_k = "rk"
+norm = { at = "n", kind = "layer", epsilon = 0.5 }
+head_dim = 2
+)" + more);
+}
+
+TEST(ForwardBlocks, TimeMixesShareTheFirstOnesValues) {
+  const auto forward = forward_of(time_mix(R"(heads = "2 + i"
+v_in = { at = "vi", when = "i > 0" }
+v_out = { at = "vo", when = "i > 0" }
+)") + block(R"(channel_mix = { key = "fk", value = "fv", x_k = "fx", hidden = 4 })"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  const auto& first = std::get<TimeMixSpec>(forward->layers[0][0].block);
+  const auto& second = std::get<TimeMixSpec>(forward->layers[1][0].block);
+  EXPECT_EQ(first.v_in, "");
+  EXPECT_EQ(second.v_in, "layers.1.vi");
+  EXPECT_EQ(second.v_out, "layers.1.vo");
+  EXPECT_EQ(second.w_out, "layers.1.wo");
+  EXPECT_EQ(second.x_g, "layers.1.xg");
+  EXPECT_EQ(second.heads, 3);
+  EXPECT_EQ(second.norm.epsilon, 0.5);
+  EXPECT_EQ(std::get<ChannelMixSpec>(forward->layers[1][1].block).x_k, "layers.1.fx");
+  EXPECT_THAT(error_of(time_mix("heads = 2\nv_in = \"vi\"\nv_out = \"vo\"\n")),
+              HasSubstr("a time_mix with v_in without one before it that has none"));
+  EXPECT_THAT(error_of(time_mix("heads = 2\nv_in = \"vi\"\n")),
+              HasSubstr("time_mix needs both of v_in and v_out, or none"));
+  EXPECT_THAT(error_of(time_mix("")), HasSubstr("heads is not there"));
+  EXPECT_THAT(error_of(block(R"(time_mix = { r = "r" })")), HasSubstr("there is no k"));
+  EXPECT_THAT(error_of(block(R"(channel_mix = { key = "k", value = "v", hidden = 4 })")),
+              HasSubstr("there is no x_k"));
+}
+
 TEST(ForwardBlocks, SaysWhatABlockLacks) {
   EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", sparsity = 0.5 })")),
               HasSubstr("sparsity is from 0 to below 1, of an mlp with a gate"));

@@ -219,6 +219,29 @@ struct MambaSpec {
   std::int64_t kernel = 0;
 };
 
+/// RWKV 7's time mix (Peng et al. 2025, arXiv 2503.14456): a delta rule over a state [head_dim,
+/// head_dim] for every head, whose rows are forgotten element by element:
+/// state = state diag(w) - (state kk) (a kk)^T + v k^T, y = state r.
+struct TimeMixSpec {
+  std::string r, k, v, o;  ///< Linear modules.
+  /// Pairs of linear modules of low rank, for the decay w, the step size a, the share of the first
+  /// layer's values, and the gate. Without those of the values, this block's are the first.
+  std::string w_in, w_out, a_in, a_out, v_in, v_out, g_in, g_out;
+  std::string x_r, x_w, x_k, x_v, x_a, x_g;  ///< Tensors of [hidden]: how much each reads of the
+                                             ///< token before.
+  std::string k_k, k_a, r_k;                 ///< Tensors of [heads, head_dim].
+  NormSpec norm;                             ///< Of each head's outputs.
+  std::int64_t heads = 0;
+  std::int64_t head_dim = 0;
+};
+
+/// value(relu(key(x))^2), of x mixed with that of the token before.
+struct ChannelMixSpec {
+  std::string key, value;  ///< Linear modules.
+  std::string x_k;         ///< A tensor of [hidden].
+  std::int64_t hidden = 0;
+};
+
 /// Makes an input for every layer from the token and its embedding, for the blocks after it:
 /// (embedding[token] * embedding_scale + norm(projection(x) * projection_scale)) * scale.
 /// Passes x on.

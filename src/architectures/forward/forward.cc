@@ -28,6 +28,8 @@ constexpr BlockKind kBlocks[] = {
     {"mamba2", block<parse_mamba2>},
     {"mamba", block<parse_mamba>},
     {"short_conv", block<parse_short_conv>},
+    {"time_mix", block<parse_time_mix>},
+    {"channel_mix", block<parse_channel_mix>},
     {"per_layer_inputs", block<parse_per_layer_inputs>},
     {"per_layer_gate", block<parse_per_layer_gate>},
     {"laurel", block<parse_laurel>},

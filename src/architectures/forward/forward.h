@@ -12,9 +12,10 @@
 
 namespace mlxmill::architectures {
 
-using BlockSpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, LinearSpec,
-                               DeltaNetSpec, Mamba2Spec, MambaSpec, ShortConvSpec,
-                               PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
+using BlockSpec =
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, LinearSpec, DeltaNetSpec,
+                 Mamba2Spec, MambaSpec, ShortConvSpec, TimeMixSpec, ChannelMixSpec,
+                 PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
 
 /// x = x * keep + scale * post(block(pre(x))).
 struct StepSpec {

@@ -80,6 +80,18 @@ std::uint64_t bytes_of(const ShortConvSpec& spec, const StateFormat& format,
   return times(product({spec.channels, spec.kernel - 1}), format.float_bytes);
 }
 
+/// The last token's input, and a matrix of floats for each head.
+std::uint64_t bytes_of(const TimeMixSpec& spec, const StateFormat& format,
+                       std::int64_t /*tokens*/) {
+  return sum({times(product({spec.heads, spec.head_dim}), format.float_bytes),
+              times(product({spec.heads, spec.head_dim, spec.head_dim}), sizeof(float))});
+}
+
+std::uint64_t bytes_of(const ChannelMixSpec& spec, const StateFormat& format,
+                       std::int64_t /*tokens*/) {
+  return times(product({spec.hidden}), format.float_bytes);
+}
+
 template <typename Spec, typename... Kinds>
 inline constexpr bool kIsOneOf = (std::is_same_v<Spec, Kinds> || ...);
 
