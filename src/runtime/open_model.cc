@@ -136,6 +136,13 @@ class Opener {
     if (!o_.max_kv_size) return {};
     for (const architectures::LayerSpec& layer : forward_.layers) {
       for (const architectures::StepSpec& step : layer) {
+        const auto* attention = std::get_if<architectures::AttentionSpec>(&step.block);
+        if (attention && attention->indexer) {
+          return Error(Code::kUnsupported,
+                       "attention to chosen blocks needs the keys and values of all tokens; "
+                       "their number cannot be limited")
+              .at(o_.path.string());
+        }
         if (!std::holds_alternative<architectures::LatentAttentionSpec>(step.block)) continue;
         return Error(Code::kUnsupported,
                      "latent attention keeps one short vector for each token; "

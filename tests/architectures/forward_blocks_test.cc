@@ -145,6 +145,45 @@ v_out = { at = "vo", when = "i > 0" }
               HasSubstr("there is no x_k"));
 }
 
+TEST(ForwardBlocks, AnIndexerChoosesBlocksForItsAttention) {
+  const auto attention = [](const std::string& indexer, const std::string& more = "") {
+    return block(
+        "[forward.steps.attention]\nq = \"q\"\nk = \"k\"\nv = \"v\"\no = \"o\"\n"
+        "heads = 4\nkv_heads = 2\nhead_dim = 8\n" +
+        more + "indexer = { q = \"iq\", k = \"ik\", dim = 4, block = 8, top = 3" + indexer + " }");
+  };
+  const auto forward =
+      forward_of(attention(R"(, heads = 2, local = 1, q_norm = "n", when = "i == 1")"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_FALSE(std::get<AttentionSpec>(forward->layers[0][0].block).indexer);
+  const auto& second = std::get<AttentionSpec>(forward->layers[1][0].block);
+  ASSERT_TRUE(second.indexer);
+  EXPECT_EQ(second.indexer->k, "layers.1.ik");
+  EXPECT_EQ(second.indexer->q_norm.path, "layers.1.n");
+  EXPECT_EQ(second.indexer->block, 8);
+  EXPECT_EQ(second.indexer->local, 1);
+  EXPECT_THAT(error_of(attention(", heads = 3")),
+              HasSubstr("kv_heads must be a multiple of the indexer's heads"));
+  EXPECT_THAT(error_of(attention(", heads = 2, local = 4")), HasSubstr("local is from 0 to top"));
+  EXPECT_THAT(error_of(attention(", heads = 2, rope = { dims = 8 }")),
+              HasSubstr("rope.dims is more than dim"));
+  EXPECT_THAT(error_of(attention(", heads = 2", "window = 5\n")),
+              HasSubstr("attention without window, chunk, shares, tiled and sinks"));
+}
+
+TEST(ForwardBlocks, OnlyAGateIsClamped) {
+  const auto forward =
+      forward_of(block(R"(mlp = { gate = "g", up = "u", down = "d", clamp = 7, alpha = 1.5 })"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_EQ(std::get<MlpSpec>(forward->layers[0][0].block).clamp, 7);
+  EXPECT_EQ(std::get<MlpSpec>(forward->layers[0][0].block).alpha, 1.5);
+  const std::string problem = "clamp is for an mlp with a gate, without limit and sparsity";
+  EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", clamp = 7 })")), HasSubstr(problem));
+  EXPECT_THAT(
+      error_of(block(R"(mlp = { gate = "g", up = "u", down = "d", clamp = 7, limit = 2 })")),
+      HasSubstr(problem));
+}
+
 TEST(ForwardBlocks, SaysWhatABlockLacks) {
   EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", sparsity = 0.5 })")),
               HasSubstr("sparsity is from 0 to below 1, of an mlp with a gate"));

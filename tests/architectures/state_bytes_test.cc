@@ -71,6 +71,18 @@ TEST(StateBytes, MixesKeepTheLastTokenAndAMatrixForEachHead) {
   EXPECT_EQ(state_bytes(one_block(channel), {}, 99), 32U * 2);
 }
 
+TEST(StateBytes, AnIndexersKeysAreNeverQuantized) {
+  AttentionSpec spec;
+  spec.kv_heads = 2;
+  spec.head_dim = spec.value_dim = 64;
+  const std::uint64_t plain = state_bytes(one_block(spec), {}, 1024);
+  const std::uint64_t coded = state_bytes(one_block(spec), {2, 8, 64}, 1024);
+  spec.indexer.emplace();
+  spec.indexer->dim = 16;
+  EXPECT_EQ(state_bytes(one_block(spec), {}, 1024), plain + 1024U * 16 * 2);
+  EXPECT_EQ(state_bytes(one_block(spec), {2, 8, 64}, 1024), coded + 1024U * 16 * 2);
+}
+
 TEST(StateBytes, ASharedCacheIsCountedOnce) {
   AttentionSpec spec;
   spec.kv_heads = spec.head_dim = spec.value_dim = 8;
