@@ -64,6 +64,8 @@ struct Module {
   std::optional<std::uint64_t> parameters = std::nullopt;
   /// The weights as floats, when another format's codes were repacked.
   std::optional<TensorView> decoded = std::nullopt;
+  /// The modules it was stacked of to be run (forward/stacks.h), one for each matrix.
+  std::vector<std::string> stacked_of = {};
 };
 
 /// A source tensor that does not reach the output, and the rule that says so.

@@ -25,6 +25,7 @@ struct Pass {
   std::map<std::int64_t, KeysValues> shared;
   /// What the last attention with keys of its own projected: keys, and values if any.
   std::optional<std::pair<mx::array, std::optional<mx::array>>> projected;
+  std::optional<mx::array> first_values;  ///< [1, length, heads, size], of the first time mix.
   std::optional<mx::array> layer_inputs;  ///< [1, length, layers, size], where a block makes them.
   std::optional<mx::array> streams;       ///< [1, length, streams, hidden], of alternating updates.
   /// Masks [length, keys] by offset, window, chunk and number of keys; empty: every key is seen.
@@ -60,6 +61,8 @@ Result<BlockPointer> make_block(const architectures::DeltaNetSpec& spec, const W
 Result<BlockPointer> make_block(const architectures::Mamba2Spec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::MambaSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::ShortConvSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::TimeMixSpec& spec, const Weights& weights);
+Result<BlockPointer> make_block(const architectures::ChannelMixSpec& spec, const Weights& weights);
 Result<BlockPointer> make_block(const architectures::PerLayerInputsSpec& spec,
                                 const Weights& weights);
 Result<BlockPointer> make_block(const architectures::PerLayerGateSpec& spec,

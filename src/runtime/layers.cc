@@ -108,6 +108,14 @@ mx::array gated(Activation activation, const mx::array& gate, const mx::array& u
   return mx::multiply(activate(activation, gate), up);
 }
 
+mx::array gated_clamped(const mx::array& gate, const mx::array& up, double clamp, double alpha) {
+  const mx::array high = scalar(clamp, gate);
+  const mx::array g = mx::minimum(gate, high);
+  const mx::array u = mx::clip(up, scalar(-clamp, up), high);
+  const mx::array silu = mx::multiply(g, mx::sigmoid(mx::multiply(g, scalar(alpha, g))));
+  return mx::multiply(silu, mx::add(u, scalar(1, u)));
+}
+
 namespace {
 
 std::shared_ptr<const RotationTable> rotation_table(const RopeSpec& spec,

@@ -30,6 +30,9 @@ mx::array activate(Activation activation, const mx::array& x);
 mx::array gated(Activation activation, const mx::array& gate, const mx::array& up,
                 double limit = 0);
 
+/// gpt-oss's form: gate at most `clamp` and up within it, gate * sigmoid(alpha gate) * (up + 1).
+mx::array gated_clamped(const mx::array& gate, const mx::array& up, double clamp, double alpha);
+
 /// a + b.
 mx::array sum(const mx::array& a, const mx::array& b);
 

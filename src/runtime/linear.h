@@ -4,6 +4,7 @@
 
 #include <mlx/mlx.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct Linear {
   Scheme scheme;          ///< Of the codes.
   bool int8_x = false;    ///< On the CPU, affine and MXFP4 codes meet x in integers of 8 bits.
   std::string path = {};  ///< Of the module.
+  /// Of the modules that a stack was made of, one for each matrix; null where it is one of the
+  /// model's own.
+  std::shared_ptr<const std::vector<std::string>> stacked_of = nullptr;
 
   int outputs() const { return weight.shape(-2); }
 };

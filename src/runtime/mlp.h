@@ -21,7 +21,10 @@ class Mlp {
   mx::array sparse(const mx::array& gate) const;
   mx::array xielu(const mx::array& x) const;
   std::vector<mx::array> xielu_;  ///< alpha_p, alpha_n (both as they multiply), beta, eps.
+  mx::array combined(const mx::array& gate, const mx::array& up) const;
   double limit_ = 0;
+  double clamp_ = 0;  ///< With alpha_, as in MlpSpec.
+  double alpha_ = 0;
   std::optional<double> quantile_;  ///< Of the normal distribution, where the gate is sparse.
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "architectures/forward/stacks.h"
 #include "base/checked_math.h"
 #include "base/process.h"
 #include "convert/open_catalogue.h"
@@ -85,6 +86,9 @@ class Opener {
     auto forward = choice->declaration.forward(config, layout_);
     if (!forward) return std::move(forward).error().at(o_.path.string());
     forward_ = *std::move(forward);
+    if (Status status = architectures::stack_modules(forward_.stacks, layout_); !status) {
+      return std::move(status).error().at(o_.path.string());
+    }
     facts_.family = choice->declaration.family();
     facts_.warnings = std::move(choice->warnings);
     if (const base::Value* type = config.find("model_type"); type && type->as_string()) {
@@ -132,6 +136,13 @@ class Opener {
     if (!o_.max_kv_size) return {};
     for (const architectures::LayerSpec& layer : forward_.layers) {
       for (const architectures::StepSpec& step : layer) {
+        const auto* attention = std::get_if<architectures::AttentionSpec>(&step.block);
+        if (attention && attention->indexer) {
+          return Error(Code::kUnsupported,
+                       "attention to chosen blocks needs the keys and values of all tokens; "
+                       "their number cannot be limited")
+              .at(o_.path.string());
+        }
         if (!std::holds_alternative<architectures::LatentAttentionSpec>(step.block)) continue;
         return Error(Code::kUnsupported,
                      "latent attention keeps one short vector for each token; "

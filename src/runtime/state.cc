@@ -30,8 +30,8 @@ architectures::StateFormat state_format(const StateOptions& options) {
   return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size, most};
 }
 
-KvState::KvState(const StateOptions& options, std::int64_t window)
-    : options_(options), window_(window) {}
+KvState::KvState(const StateOptions& options, std::int64_t window, bool indexed)
+    : options_(options), window_(window), indexed_(indexed) {}
 
 std::vector<mx::array> KvState::quantized(const mx::array& x) const {
   if (!options_.kv_bits) return {x};
@@ -88,11 +88,13 @@ int KvState::forget_oldest(int length) {
   return size_;
 }
 
-KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
+KeysValues KvState::append(const mx::array& keys, const mx::array& values,
+                           const std::optional<mx::array>& index) {
   const int length = keys.shape(2);
   std::vector<mx::array> parts = quantized(keys);
   const std::vector<mx::array> value_parts = quantized(values);
   parts.insert(parts.end(), value_parts.begin(), value_parts.end());
+  if (indexed_) parts.push_back(*index);
   if (buffers_.empty()) {
     for (const mx::array& part : parts) {
       mx::Shape shape = part.shape();
@@ -118,10 +120,12 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values) {
   result.limit = is_limited() ? options_.max_size : 0;
   result.bits = options_.kv_bits.value_or(0);
   result.group_size = options_.kv_group_size;
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    (i < buffers_.size() / 2 ? result.keys : result.values)
+  const std::size_t n = indexed_ ? buffers_.size() - 1 : buffers_.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    (i < n / 2 ? result.keys : result.values)
         .push_back(tokens_of(buffers_[i], size_ - seen, size_));
   }
+  if (indexed_) result.index = tokens_of(buffers_[n], size_ - seen, size_);
   return result;
 }
 
@@ -132,7 +136,7 @@ std::vector<mx::array> KvState::arrays() const {
 }
 
 bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
-  const std::size_t expected = options_.kv_bits ? 6 : 2;
+  const std::size_t expected = (options_.kv_bits ? 6U : 2U) + (indexed_ ? 1U : 0U);
   if (arrays.empty()) return tokens == 0;
   if (arrays.size() != expected || arrays[0].ndim() != 4) return false;
   const int size = arrays[0].shape(2);

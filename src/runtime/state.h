@@ -48,7 +48,8 @@ class State {
 struct KeysValues {
   std::vector<mx::array> keys;  ///< [1, heads, n, size], or codes, scales, biases.
   std::vector<mx::array> values;
-  int length = 0;  ///< n: the last positions of the sequence.
+  std::optional<mx::array> index;  ///< [1, 1, n, size]: the indexer's keys, never quantized.
+  int length = 0;                  ///< n: the last positions of the sequence.
   /// Of a cache of limited size: the keys lie in order, as far as several tokens see them, and a
   /// token sees the last `limit` of them. 0: they are all or those of a window.
   std::int64_t limit = 0;
@@ -60,11 +61,14 @@ struct KeysValues {
 /// depend on the length of the sequence.
 class KvState final : public State {
  public:
-  /// `window`: keys that a token sees, itself included; 0: all.
-  KvState(const StateOptions& options, std::int64_t window);
+  /// `window`: keys that a token sees, itself included; 0: all. `indexed`: an indexer's keys are
+  /// kept beside them.
+  KvState(const StateOptions& options, std::int64_t window, bool indexed = false);
 
-  /// Adds keys [1, heads, length, size] and values, and gives those that these tokens may see.
-  KeysValues append(const mx::array& keys, const mx::array& values);
+  /// Adds keys [1, heads, length, size] and values, and an indexer's keys [1, 1, length, size] if
+  /// indexed; gives those that these tokens may see.
+  KeysValues append(const mx::array& keys, const mx::array& values,
+                    const std::optional<mx::array>& index = std::nullopt);
 
   std::vector<mx::array> held() const override { return buffers_; }
   std::vector<mx::array> arrays() const override;
@@ -81,7 +85,8 @@ class KvState final : public State {
 
   StateOptions options_;
   std::int64_t window_;
-  std::vector<mx::array> buffers_;  ///< Of keys, then of values; tokens along axis 2.
+  bool indexed_;
+  std::vector<mx::array> buffers_;  ///< Of keys, of values, of the index; tokens along axis 2.
   int size_ = 0;                    ///< Tokens in the buffers.
   std::int64_t dropped_ = 0;        ///< Tokens before them.
   int next_ = 0;  ///< The place in a full buffer of limited size that is written next.

@@ -58,6 +58,29 @@ mx::array matched(const mx::array& x, const mx::array& indices) {
   return mx::broadcast_to(x, shape);
 }
 
+/// The rows of x that met each of the modules, one for each matrix of a stack. `met` as in
+/// ModuleInput::matrices.
+void add_modules(const std::vector<std::string>& modules, const std::shared_ptr<const InputRows>& x,
+                 const std::vector<std::uint32_t>& met, std::vector<ModuleInput>& inputs) {
+  const std::size_t row_bytes = x->columns * dtype_bytes(x->dtype);
+  const std::size_t each = x->rows() == 0 ? 0 : met.size() / x->rows();
+  for (std::size_t k = 0; k < modules.size(); ++k) {
+    if (met.empty()) {
+      inputs.push_back({modules[k], x, {}});
+      continue;
+    }
+    auto rows = std::make_shared<InputRows>();
+    rows->dtype = x->dtype;
+    rows->columns = x->columns;
+    for (std::size_t i = 0; i < met.size(); ++i) {
+      if (met[i] != k) continue;
+      const auto row = x->values.begin() + static_cast<std::ptrdiff_t>(i / each * row_bytes);
+      rows->values.insert(rows->values.end(), row, row + static_cast<std::ptrdiff_t>(row_bytes));
+    }
+    if (!rows->values.empty()) inputs.push_back({modules[k], std::move(rows), {}});
+  }
+}
+
 }  // namespace
 
 Watch::Watch() { watching = this; }
@@ -66,14 +89,14 @@ Watch* Watch::current() { return watching; }
 
 void Watch::met(const Linear& layer, const mx::array& x) {
   const int matrices = layer.weight.ndim() > 2 ? layer.weight.shape(0) : 1;
-  meetings_.push_back({layer.path, matrices, x, std::nullopt});
+  meetings_.push_back({layer.path, matrices, x, std::nullopt, layer.stacked_of});
 }
 
 void Watch::met(const Linear& layer, const mx::array& x, const mx::array& indices) {
   const mx::Shape leading(x.shape().begin(), x.shape().end() - 2);
   const mx::array all = mx::broadcast_to(indices, mx::broadcast_shapes(leading, indices.shape()));
   // Kept as it came where it can be: layers that read the same then share it.
-  meetings_.push_back({layer.path, layer.weight.shape(0), matched(x, all), all});
+  meetings_.push_back({layer.path, layer.weight.shape(0), matched(x, all), all, layer.stacked_of});
 }
 
 std::vector<ModuleInput> Watch::inputs() const {
@@ -82,9 +105,13 @@ std::vector<ModuleInput> Watch::inputs() const {
   for (const Meeting& meeting : meetings_) {
     std::shared_ptr<const InputRows>& rows = known[meeting.x.id()];
     if (!rows) rows = rows_of(meeting.x);
-    inputs.push_back({meeting.module, rows,
-                      meeting.indices ? numbers_of(*meeting.indices)
-                                      : matrices_of(meeting.x, meeting.matrices)});
+    std::vector<std::uint32_t> met =
+        meeting.indices ? numbers_of(*meeting.indices) : matrices_of(meeting.x, meeting.matrices);
+    if (meeting.stacked_of) {
+      add_modules(*meeting.stacked_of, rows, met, inputs);
+    } else {
+      inputs.push_back({meeting.module, rows, std::move(met)});
+    }
   }
   return inputs;
 }

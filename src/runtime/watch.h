@@ -1,6 +1,7 @@
 // What reaches the weights of modules while a model runs.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,7 +27,8 @@ class Watch {
   void met(const Linear& layer, const mx::array& x);
   void met(const Linear& layer, const mx::array& x, const mx::array& indices);
 
-  /// All that was told, in its order. Evaluates it.
+  /// All that was told, in its order. Of a stack made of the model's own modules, those that rows
+  /// met are named instead, in the stack's order. Evaluates it.
   std::vector<ModuleInput> inputs() const;
 
  private:
@@ -35,6 +37,7 @@ class Watch {
     int matrices;  ///< In its weight.
     mx::array x;
     std::optional<mx::array> indices;
+    std::shared_ptr<const std::vector<std::string>> stacked_of;
   };
   std::vector<Meeting> meetings_;
 };

@@ -163,6 +163,10 @@ Result<Weights> Weights::load(const Layout& layout, std::optional<DType> dtype,
   std::vector<Job> jobs;
   for (const Module& module : layout.modules) {
     if (module.packed) weights.schemes_.emplace(module.path, *module.packed_scheme);
+    if (!module.stacked_of.empty()) {
+      weights.stacked_of_.emplace(
+          module.path, std::make_shared<const std::vector<std::string>>(module.stacked_of));
+    }
     for (const TensorView& stored : module.tensors) {
       const TensorView view = as_loaded(stored, dtype);
       mx::Shape shape(view.shape.begin(), view.shape.end());
@@ -194,6 +198,9 @@ Result<Linear> Weights::linear(std::string_view path) const {
     return found == arrays_.end() ? std::nullopt : std::optional(found->second);
   };
   layer.bias = optional("bias");
+  if (const auto found = stacked_of_.find(path); found != stacked_of_.end()) {
+    layer.stacked_of = found->second;
+  }
   if (const auto scheme = schemes_.find(path); scheme != schemes_.end()) {
     layer.scheme = scheme->second;
     MLXMILL_ASSIGN(layer.scales, tensor(prefix + "scales"));

@@ -45,6 +45,8 @@ class Weights {
  private:
   std::map<std::string, mx::array, std::less<>> arrays_;
   std::map<std::string, Scheme, std::less<>> schemes_;  ///< Of packed modules.
+  std::map<std::string, std::shared_ptr<const std::vector<std::string>>, std::less<>>
+      stacked_of_;  ///< Linear::stacked_of.
   bool int8_x_ = false;
 };
 

@@ -92,6 +92,98 @@ TEST(ForwardBlocks, StreamsStartBeforeTheyAreMixed) {
               HasSubstr("active is one of the streams"));
 }
 
+/// A time mix with everything but what it does to values.
+std::string time_mix(const std::string& more) {
+  return block(R"([forward.steps.time_mix]
+r = "r"
+k = "k"
+v = "v"
+o = "o"
+w_in = "wi"
+w_out = "wo"
+a_in = "ai"
+a_out = "ao"
+g_in = "gi"
+g_out = "go"
+x_r = "xr"
+x_w = "xw"
+x_k = "xk"
+x_v = "xv"
+x_a = "xa"
+x_g = "xg"
+k_k = "kk"
+k_a = "ka"
+r_k = "rk"
+norm = { at = "n", kind = "layer", epsilon = 0.5 }
+head_dim = 2
+)" + more);
+}
+
+TEST(ForwardBlocks, TimeMixesShareTheFirstOnesValues) {
+  const auto forward = forward_of(time_mix(R"(heads = "2 + i"
+v_in = { at = "vi", when = "i > 0" }
+v_out = { at = "vo", when = "i > 0" }
+)") + block(R"(channel_mix = { key = "fk", value = "fv", x_k = "fx", hidden = 4 })"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  const auto& first = std::get<TimeMixSpec>(forward->layers[0][0].block);
+  const auto& second = std::get<TimeMixSpec>(forward->layers[1][0].block);
+  EXPECT_EQ(first.v_in, "");
+  EXPECT_EQ(second.v_in, "layers.1.vi");
+  EXPECT_EQ(second.v_out, "layers.1.vo");
+  EXPECT_EQ(second.w_out, "layers.1.wo");
+  EXPECT_EQ(second.x_g, "layers.1.xg");
+  EXPECT_EQ(second.heads, 3);
+  EXPECT_EQ(second.norm.epsilon, 0.5);
+  EXPECT_EQ(std::get<ChannelMixSpec>(forward->layers[1][1].block).x_k, "layers.1.fx");
+  EXPECT_THAT(error_of(time_mix("heads = 2\nv_in = \"vi\"\nv_out = \"vo\"\n")),
+              HasSubstr("a time_mix with v_in without one before it that has none"));
+  EXPECT_THAT(error_of(time_mix("heads = 2\nv_in = \"vi\"\n")),
+              HasSubstr("time_mix needs both of v_in and v_out, or none"));
+  EXPECT_THAT(error_of(time_mix("")), HasSubstr("heads is not there"));
+  EXPECT_THAT(error_of(block(R"(time_mix = { r = "r" })")), HasSubstr("there is no k"));
+  EXPECT_THAT(error_of(block(R"(channel_mix = { key = "k", value = "v", hidden = 4 })")),
+              HasSubstr("there is no x_k"));
+}
+
+TEST(ForwardBlocks, AnIndexerChoosesBlocksForItsAttention) {
+  const auto attention = [](const std::string& indexer, const std::string& more = "") {
+    return block(
+        "[forward.steps.attention]\nq = \"q\"\nk = \"k\"\nv = \"v\"\no = \"o\"\n"
+        "heads = 4\nkv_heads = 2\nhead_dim = 8\n" +
+        more + "indexer = { q = \"iq\", k = \"ik\", dim = 4, block = 8, top = 3" + indexer + " }");
+  };
+  const auto forward =
+      forward_of(attention(R"(, heads = 2, local = 1, q_norm = "n", when = "i == 1")"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_FALSE(std::get<AttentionSpec>(forward->layers[0][0].block).indexer);
+  const auto& second = std::get<AttentionSpec>(forward->layers[1][0].block);
+  ASSERT_TRUE(second.indexer);
+  EXPECT_EQ(second.indexer->k, "layers.1.ik");
+  EXPECT_EQ(second.indexer->q_norm.path, "layers.1.n");
+  EXPECT_EQ(second.indexer->block, 8);
+  EXPECT_EQ(second.indexer->local, 1);
+  EXPECT_THAT(error_of(attention(", heads = 3")),
+              HasSubstr("kv_heads must be a multiple of the indexer's heads"));
+  EXPECT_THAT(error_of(attention(", heads = 2, local = 4")), HasSubstr("local is from 0 to top"));
+  EXPECT_THAT(error_of(attention(", heads = 2, rope = { dims = 8 }")),
+              HasSubstr("rope.dims is more than dim"));
+  EXPECT_THAT(error_of(attention(", heads = 2", "window = 5\n")),
+              HasSubstr("attention without window, chunk, shares, tiled and sinks"));
+}
+
+TEST(ForwardBlocks, OnlyAGateIsClamped) {
+  const auto forward =
+      forward_of(block(R"(mlp = { gate = "g", up = "u", down = "d", clamp = 7, alpha = 1.5 })"));
+  ASSERT_TRUE(forward) << forward.error().message();
+  EXPECT_EQ(std::get<MlpSpec>(forward->layers[0][0].block).clamp, 7);
+  EXPECT_EQ(std::get<MlpSpec>(forward->layers[0][0].block).alpha, 1.5);
+  const std::string problem = "clamp is for an mlp with a gate, without limit and sparsity";
+  EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", clamp = 7 })")), HasSubstr(problem));
+  EXPECT_THAT(
+      error_of(block(R"(mlp = { gate = "g", up = "u", down = "d", clamp = 7, limit = 2 })")),
+      HasSubstr(problem));
+}
+
 TEST(ForwardBlocks, SaysWhatABlockLacks) {
   EXPECT_THAT(error_of(block(R"(mlp = { up = "u", down = "d", sparsity = 0.5 })")),
               HasSubstr("sparsity is from 0 to below 1, of an mlp with a gate"));

@@ -61,6 +61,28 @@ TEST(StateBytes, MambaKeepsInputsOfItsConvolutionAndAState) {
   EXPECT_EQ(state_bytes(one_block(first), {}, 99), 32U * 3 * 2 + 32U * 16 * 4);
 }
 
+TEST(StateBytes, MixesKeepTheLastTokenAndAMatrixForEachHead) {
+  TimeMixSpec time;
+  time.heads = 4;
+  time.head_dim = 8;
+  EXPECT_EQ(state_bytes(one_block(time), {}, 99), 32U * 2 + 4U * 8 * 8 * 4);
+  ChannelMixSpec channel;
+  channel.hidden = 32;
+  EXPECT_EQ(state_bytes(one_block(channel), {}, 99), 32U * 2);
+}
+
+TEST(StateBytes, AnIndexersKeysAreNeverQuantized) {
+  AttentionSpec spec;
+  spec.kv_heads = 2;
+  spec.head_dim = spec.value_dim = 64;
+  const std::uint64_t plain = state_bytes(one_block(spec), {}, 1024);
+  const std::uint64_t coded = state_bytes(one_block(spec), {2, 8, 64}, 1024);
+  spec.indexer.emplace();
+  spec.indexer->dim = 16;
+  EXPECT_EQ(state_bytes(one_block(spec), {}, 1024), plain + 1024U * 16 * 2);
+  EXPECT_EQ(state_bytes(one_block(spec), {2, 8, 64}, 1024), coded + 1024U * 16 * 2);
+}
+
 TEST(StateBytes, ASharedCacheIsCountedOnce) {
   AttentionSpec spec;
   spec.kv_heads = spec.head_dim = spec.value_dim = 8;

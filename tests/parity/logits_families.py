@@ -93,6 +93,19 @@ FAMILIES = {
     "mamba2": {**SIZES, "num_heads": 8, "head_dim": 16, "state_size": 16, "conv_kernel": 4, "n_groups": 1, "use_bias": True,
                "use_conv_bias": True, "layer_norm_epsilon": 1e-5, "time_step_limit": [0.0, 0.6], "time_step_rank": 8, "expand": 2,
                "chunk_size": 8},
+    "rwkv7": {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96, "norm_eps": 1e-5, "head_dim": 16,
+              "a_low_rank_dim": 8, "v_low_rank_dim": 8, "gate_low_rank_dim": 24, "decay_low_rank_dim": 16},
+    "minimax_m3_vl": {"text_config": {
+        **SIZES, "model_type": "minimax_m3_vl_text", "head_dim": 32, "rotary_dim": 16, "dense_intermediate_size": 80,
+        "shared_intermediate_size": 48, "num_local_experts": 4, "num_experts_per_tok": 2, "mlp_layer_types": ["dense"] + 3 * ["sparse"],
+        "layer_types": ["full_attention"] + 3 * ["minimax_m3_sparse"], "index_n_heads": 2, "index_head_dim": 16, "index_block_size": 8,
+        "index_topk_blocks": 3, "index_local_blocks": 1, "swiglu_limit": 0.2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}},
+    "minimax_m3_vl ": {"text_config": {
+        **SIZES, "model_type": "minimax_m3_vl_text", "head_dim": 16, "moe_layer_freq": [0, 1, 1, 0], "num_local_experts": 4,
+        "num_experts_per_tok": 2, "dense_intermediate_size": 80, "shared_intermediate_size": 48, "tie_word_embeddings": True,
+        "sparse_attention_config": {"sparse_num_index_heads": 1, "sparse_index_dim": 16, "sparse_block_size": 4, "sparse_topk_blocks": 4,
+                                    "sparse_local_block": 2, "sparse_attention_freq": [0, 1, 0, 1]}}},
     "kimi_linear": {
         **SIZES, "head_dim": 16, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
         "num_experts": 8, "num_experts_per_token": 2, "num_shared_experts": 1, "moe_intermediate_size": 32, "rms_norm_eps": 1e-6,
@@ -103,6 +116,9 @@ FAMILIES = {
     "hunyuan": {**SIZES, "attention_bias": False, "moe_topk": 2, "num_experts": 4, "num_shared_expert": 1, "use_mixed_mlp_moe": True,
                 "use_qk_norm": True, "use_cla": True, "cla_share_factor": 2, "rope_scaling": {"alpha": 100.0, "factor": 1.0, "type": "dynamic"}},
 }
+
+# So many tokens reach another chunk of the recurrence, and more blocks than are chosen.
+LENGTHS = {"rwkv7": 77, "minimax_m3_vl": 77}
 
 
 def make(folder, name, config):
@@ -142,17 +158,17 @@ def main():
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
     failed = 0
-    ids = np.random.default_rng(7).integers(3, 250, 24).astype(np.int32)
     with tempfile.TemporaryDirectory() as work:
         program = Program(arguments.program, Path(work))
         for name, config in FAMILIES.items():
             if arguments.only and name.strip() not in arguments.only:
                 continue
             kind, folder = name.strip(), Path(work) / name.replace(" ", "2")
+            ids = np.random.default_rng(7).integers(3, 250, LENGTHS.get(kind, 24)).astype(np.int32)
             try:
                 make(folder, name, config)
                 full = program.logits(folder, ids, "--dtype", "float32")
-                steps = program.logits(folder, ids, "--dtype", "float32", "--steps", "12")
+                steps = program.logits(folder, ids, "--dtype", "float32", "--steps", str(len(ids) // 2))
                 figures = relative(full, oracle(folder, kind, ids)), relative(steps, full)
             except RuntimeError as failure:
                 figures = (np.inf, np.inf)

@@ -137,7 +137,8 @@ TEST_P(RecurrentModel, GoesOnFromASavedCache) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, RecurrentModel,
-                         ::testing::Values("mamba", "granitemoehybrid", "qwen3_next", "lfm2"),
+                         ::testing::Values("mamba", "granitemoehybrid", "qwen3_next", "lfm2",
+                                           "rwkv7"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Model, QuantizedKeysAndValuesStayClose) {

@@ -39,6 +39,29 @@ TEST(KvState, GrowsAndGivesEverythingInOrder) {
   }
 }
 
+TEST(KvState, KeepsAnIndexersKeysAsTheyAre) {
+  StateOptions options;
+  options.kv_bits = 8;
+  options.kv_group_size = 32;
+  KvState state(options, 0, /*indexed=*/true);
+  int n = 0;
+  for (const int length : {300, 1, 7}) {
+    const KeysValues kv =
+        state.append(positions(n, length), positions(n, length), positions(n + 500, length));
+    n += length;
+    EXPECT_EQ(kv.keys.size(), 3U);
+    EXPECT_EQ(kv.values.size(), 3U);
+    ASSERT_TRUE(kv.index);
+    EXPECT_EQ(first_elements(*kv.index), range(500, 500 + n));
+  }
+  state.trim(8);
+  KvState other(options, 0, /*indexed=*/true);
+  ASSERT_TRUE(other.restore(state.arrays(), 300));
+  const KeysValues kv = other.append(positions(300, 1), positions(300, 1), positions(800, 1));
+  EXPECT_EQ(first_elements(*kv.index), range(500, 801));
+  EXPECT_FALSE(KvState(options, 0).restore(state.arrays(), 300)) << "which has no index";
+}
+
 TEST(KvState, KeepsWhatAWindowMaySeeAndForgetsTheRest) {
   KvState state({}, 10);
   int n = 0;

@@ -87,6 +87,31 @@ TEST(Watch, RowsMeetTheExpertsThatAreNamed) {
   EXPECT_THAT(inputs[3].matrices, ElementsAre(0, 2, 2));
 }
 
+TEST(Watch, NamesTheModulesThatAStackWasMadeOf) {
+  Linear experts = linear("experts", {3, 5, 4});
+  experts.stacked_of =
+      std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"a", "b", "c"});
+  const Watch watch;
+  apply_gathered(experts, counting({2, 1, 1, 4}), mx::array({2, 0, 0, 2}, {2, 2}, mx::uint32),
+                 false);
+  apply_gathered(experts, counting({2, 2, 1, 4}), mx::array({1, 0, 0, 2}, {2, 2}, mx::uint32),
+                 false);
+  const auto inputs = watch.inputs();
+  ASSERT_THAT(inputs, SizeIs(5));
+  // Nothing of "b" the first time.
+  EXPECT_EQ(inputs[0].module, "a");
+  EXPECT_THAT(floats(inputs[0]), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+  EXPECT_THAT(inputs[0].matrices, IsEmpty());
+  EXPECT_EQ(inputs[1].module, "c");
+  EXPECT_THAT(floats(inputs[1]), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+  EXPECT_EQ(inputs[2].module, "a");
+  EXPECT_THAT(floats(inputs[2]), ElementsAre(4, 5, 6, 7, 8, 9, 10, 11));
+  EXPECT_EQ(inputs[3].module, "b");
+  EXPECT_THAT(floats(inputs[3]), ElementsAre(0, 1, 2, 3));
+  EXPECT_EQ(inputs[4].module, "c");
+  EXPECT_THAT(floats(inputs[4]), ElementsAre(12, 13, 14, 15));
+}
+
 TEST(Watch, AModelRunsAsItDoesUnwatched) {
   ModelOptions options;
   options.path = std::filesystem::path(MLXMILL_SOURCE_DIR) / "models/sample-llama";

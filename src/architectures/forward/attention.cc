@@ -51,6 +51,41 @@ Status parse_masks(Form& form, AttentionSpec& spec) {
   return {};
 }
 
+Result<BlockIndexerSpec> parse_block_indexer(Form& form) {
+  BlockIndexerSpec spec;
+  MLXMILL_ASSIGN(spec.q, form.needed_path("q"));
+  MLXMILL_ASSIGN(spec.k, form.needed_path("k"));
+  MLXMILL_ASSIGN(spec.q_norm, form.norm("q_norm"));
+  MLXMILL_ASSIGN(spec.k_norm, form.norm("k_norm"));
+  MLXMILL_ASSIGN(spec.heads, form.count("heads"));
+  MLXMILL_ASSIGN(spec.dim, form.count("dim"));
+  MLXMILL_ASSIGN(spec.block, form.count("block"));
+  MLXMILL_ASSIGN(spec.top, form.count("top"));
+  MLXMILL_ASSIGN(spec.local, form.integer("local", 0));
+  MLXMILL_ASSIGN(spec.rope, form.rope("rope"));
+  MLXMILL_TRY(form.finish());
+  if (spec.rope.dims > spec.dim) return form.error("rope.dims is more than dim");
+  if (spec.local < 0 || spec.local > spec.top) return form.error("local is from 0 to top");
+  return spec;
+}
+
+/// The choice of keys is one of all there are, by groups of this block's own heads.
+Status add_indexer(Form& form, AttentionSpec& spec) {
+  MLXMILL_ASSIGN(const auto indexer, form.form("indexer"));
+  if (!indexer) return {};
+  Form table = *indexer;
+  MLXMILL_ASSIGN(BlockIndexerSpec parsed, parse_block_indexer(table));
+  if (spec.kv_heads % parsed.heads != 0) {
+    return table.error("kv_heads must be a multiple of the indexer's heads");
+  }
+  if (spec.window > 0 || spec.chunk > 0 || spec.shares >= 0 || spec.tiled || !spec.sinks.empty()) {
+    return table.error(
+        "an indexer is for attention without window, chunk, shares, tiled and sinks");
+  }
+  spec.indexer = std::move(parsed);
+  return {};
+}
+
 }  // namespace
 
 Result<AttentionSpec> parse_attention(Form& form) {
@@ -67,6 +102,7 @@ Result<AttentionSpec> parse_attention(Form& form) {
   MLXMILL_ASSIGN(spec.gate, form.path("gate"));
   MLXMILL_ASSIGN(spec.gate_activation, form.activation("gate_activation", Activation::kSigmoid));
   MLXMILL_ASSIGN(spec.temperature, form.temperature("temperature"));
+  MLXMILL_TRY(add_indexer(form, spec));
   return spec;
 }
 

@@ -26,6 +26,19 @@ struct TemperatureSpec {
   double from = 0;
 };
 
+/// Picks the blocks of keys that a token attends to (MiniMax M3), for each of its heads: those with
+/// the largest q k^T among their keys. Heads of attention share a choice by groups.
+struct BlockIndexerSpec {
+  std::string q, k;  ///< Linear modules over x; k has one head.
+  NormSpec q_norm, k_norm;
+  std::int64_t heads = 0;
+  std::int64_t dim = 0;
+  std::int64_t block = 0;  ///< Keys in a block.
+  std::int64_t top = 0;    ///< So many blocks are seen; all, where there are no more.
+  std::int64_t local = 0;  ///< The token's own block and those before it, so many, are among them.
+  RopeSpec rope;           ///< Of the first elements.
+};
+
 /// softmax(q k^T * scale + mask) v, with grouped k and v heads.
 struct AttentionSpec {
   std::string q, k, v, o;  ///< Linear modules.
@@ -55,6 +68,7 @@ struct AttentionSpec {
   std::int64_t shares = -1;
   /// Keys and values are made from what the nearest earlier block that projects its own projected.
   bool borrows = false;
+  std::optional<BlockIndexerSpec> indexer;
 };
 
 /// down(activation(gate(x)) * up(x)), or down(activation(up(x))) without a gate.
@@ -66,7 +80,10 @@ struct MlpSpec {
   /// Of the gate's outputs only what lies above mean + deviation * quantile(sparsity) of their row
   /// is kept, as its difference from there (Gemma 3n); 0: all.
   double sparsity = 0;
-  double limit = 0;   ///< activation(gate) <= limit and |up| <= limit; 0: without bounds.
+  double limit = 0;  ///< activation(gate) <= limit and |up| <= limit; 0: without bounds.
+  /// gpt-oss's form instead: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
+  double clamp = 0;
+  double alpha = 0;
   std::string xielu;  ///< Instead of the activation, without a gate: xIELU with the scalars
                       ///< alpha_p, alpha_n, beta and eps of this module.
 };
@@ -104,10 +121,7 @@ struct RouterSpec {
 /// Experts, each a gated MLP, and perhaps a shared one that every token goes to.
 struct MoeSpec {
   RouterSpec router;
-  MlpSpec experts;  ///< Stacked modules.
-  double clamp =
-      0;  ///< gpt-oss: gate <= clamp, |up| <= clamp, gate * sigmoid(alpha gate) * (up + 1).
-  double alpha = 0;
+  MlpSpec experts;                      ///< Stacked modules.
   std::string experts_in, experts_out;  ///< Linear modules around the experts, if any.
   NormSpec experts_pre, experts_post;   ///< Around the experts, x being the router's as it is...
   NormSpec shared_pre, shared_post;     ///< ...and around the shared one.
@@ -217,6 +231,29 @@ struct MambaSpec {
   std::int64_t rank = 0;
   std::int64_t state = 0;
   std::int64_t kernel = 0;
+};
+
+/// RWKV 7's time mix (Peng et al. 2025, arXiv 2503.14456): a delta rule over a state [head_dim,
+/// head_dim] for every head, whose rows are forgotten element by element:
+/// state = state diag(w) - (state kk) (a kk)^T + v k^T, y = state r.
+struct TimeMixSpec {
+  std::string r, k, v, o;  ///< Linear modules.
+  /// Pairs of linear modules of low rank, for the decay w, the step size a, the share of the first
+  /// layer's values, and the gate. Without those of the values, this block's are the first.
+  std::string w_in, w_out, a_in, a_out, v_in, v_out, g_in, g_out;
+  std::string x_r, x_w, x_k, x_v, x_a, x_g;  ///< Tensors of [hidden]: how much each reads of the
+                                             ///< token before.
+  std::string k_k, k_a, r_k;                 ///< Tensors of [heads, head_dim].
+  NormSpec norm;                             ///< Of each head's outputs.
+  std::int64_t heads = 0;
+  std::int64_t head_dim = 0;
+};
+
+/// value(relu(key(x))^2), of x mixed with that of the token before.
+struct ChannelMixSpec {
+  std::string key, value;  ///< Linear modules.
+  std::string x_k;         ///< A tensor of [hidden].
+  std::int64_t hidden = 0;
 };
 
 /// Makes an input for every layer from the token and its embedding, for the blocks after it:

@@ -28,6 +28,8 @@ constexpr BlockKind kBlocks[] = {
     {"mamba2", block<parse_mamba2>},
     {"mamba", block<parse_mamba>},
     {"short_conv", block<parse_short_conv>},
+    {"time_mix", block<parse_time_mix>},
+    {"channel_mix", block<parse_channel_mix>},
     {"per_layer_inputs", block<parse_per_layer_inputs>},
     {"per_layer_gate", block<parse_per_layer_gate>},
     {"laurel", block<parse_laurel>},
@@ -117,6 +119,32 @@ Status parse_checks(Form& form) {
   return {};
 }
 
+/// One entry of `stacks`, for one layer.
+Status parse_stack(const Node& node, const FormContext& context, std::vector<StackSpec>& stacks) {
+  if (!node.as_table()) return Form(node, context).error("a stack needs to, of and count");
+  Form form(node, context);
+  MLXMILL_ASSIGN(const bool applies, form.applies());
+  if (!applies) return {};
+  StackSpec stack;
+  MLXMILL_ASSIGN(stack.path, form.needed_path("to"));
+  MLXMILL_ASSIGN(const std::int64_t count, form.count("count"));
+  for (std::int64_t k = 0; k < count; ++k) {
+    Scope::Locals locals(context.scope);
+    locals.set("k", base::Value(k));
+    MLXMILL_ASSIGN(std::string member, form.needed_path("of"));
+    if (k == 1 && member == stack.of[0]) return form.error("of needs {k}, which counts modules");
+    // So an absurd config makes no more of it than the model has tensors for.
+    if (!context.scope.has_tensor(member + ".weight")) {
+      return form.error(
+          fmt::format("the model has no {}, which {} is stacked of", member, stack.path));
+    }
+    stack.of.push_back(std::move(member));
+  }
+  MLXMILL_TRY(form.finish());
+  stacks.push_back(std::move(stack));
+  return {};
+}
+
 /// The `norm` table: what norms are unless they say otherwise.
 Result<NormSpec> parse_default_norm(Form& form) {
   NormSpec norm;
@@ -147,6 +175,8 @@ Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_vie
   if (!steps || !steps->as_array() || !at || !at->as_string()) {
     return form.error("[forward] needs at = \"model.layers.{i}\" and [[forward.steps]]");
   }
+  const Node* stacks = form.raw("stacks");
+  if (stacks && !stacks->as_array()) return form.error("stacks must be a list");
   MLXMILL_ASSIGN(n_layers, form.integer("layers", n_layers));
   MLXMILL_TRY(form.finish());
   if (n_layers < 1 || n_layers > kMaxLayers) {
@@ -158,6 +188,11 @@ Result<Forward> evaluate_forward(const Node& node, Scope& scope, std::string_vie
     context.at.clear();
     MLXMILL_ASSIGN(const std::string prefix, Form(node, context).needed_path("at"));
     context.at = prefix + ".";
+    if (stacks) {
+      for (const Node& stack : *stacks->as_array()) {
+        MLXMILL_TRY(parse_stack(stack, context, forward.stacks));
+      }
+    }
     LayerSpec layer;
     for (const Node& step : *steps->as_array()) MLXMILL_TRY(parse_step(step, context, layer));
     forward.layers.push_back(std::move(layer));

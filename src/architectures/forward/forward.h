@@ -12,9 +12,10 @@
 
 namespace mlxmill::architectures {
 
-using BlockSpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, LinearSpec,
-                               DeltaNetSpec, Mamba2Spec, MambaSpec, ShortConvSpec,
-                               PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
+using BlockSpec =
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, MoeSpec, LinearSpec, DeltaNetSpec,
+                 Mamba2Spec, MambaSpec, ShortConvSpec, TimeMixSpec, ChannelMixSpec,
+                 PerLayerInputsSpec, PerLayerGateSpec, LaurelSpec, AltUpSpec>;
 
 /// x = x * keep + scale * post(block(pre(x))).
 struct StepSpec {
@@ -44,9 +45,16 @@ struct HeadSpec {
   double softcap = 0;  ///< Logits become cap * tanh(logits / cap); 0: as they are.
 };
 
+/// Modules that the model holds one by one and blocks compute with as one (forward/stacks.h).
+struct StackSpec {
+  std::string path;             ///< What blocks call it.
+  std::vector<std::string> of;  ///< Its matrices, in this order.
+};
+
 struct Forward {
   EmbeddingSpec embedding;
   std::vector<LayerSpec> layers;
+  std::vector<StackSpec> stacks;
   NormSpec norm;
   HeadSpec head;
   std::int64_t vocabulary = 0;     ///< Rows of the embedding.

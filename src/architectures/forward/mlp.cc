@@ -16,8 +16,14 @@ Result<MlpSpec> parse_mlp(Form& form) {
     return form.error("sparsity is from 0 to below 1, of an mlp with a gate of its own");
   }
   MLXMILL_ASSIGN(spec.limit, form.number("limit", 0));
+  MLXMILL_ASSIGN(spec.clamp, form.number("clamp", 0));
+  MLXMILL_ASSIGN(spec.alpha, form.number("alpha", 0));
+  const bool has_gate = !spec.gate.empty() || !spec.gate_up.empty();
+  if (spec.clamp != 0 && (!has_gate || spec.limit != 0 || spec.sparsity != 0)) {
+    return form.error("clamp is for an mlp with a gate, without limit and sparsity");
+  }
   MLXMILL_ASSIGN(spec.xielu, form.path("xielu"));
-  if (!spec.xielu.empty() && (!spec.gate.empty() || !spec.gate_up.empty())) {
+  if (!spec.xielu.empty() && has_gate) {
     return form.error("xielu is for an mlp without a gate");
   }
   if (spec.gate_up.empty() == spec.up.empty()) return form.error("an mlp needs up or gate_up");
@@ -76,8 +82,6 @@ Result<MoeSpec> parse_moe(Form& form) {
   MLXMILL_ASSIGN(spec.router, parse_router(router_form));
   Form experts_form = *experts;
   MLXMILL_ASSIGN(spec.experts, parse_mlp(experts_form));
-  MLXMILL_ASSIGN(spec.clamp, experts_form.number("clamp", 0));
-  MLXMILL_ASSIGN(spec.alpha, experts_form.number("alpha", 0));
   MLXMILL_ASSIGN(spec.experts_in, experts_form.path("in"));
   MLXMILL_ASSIGN(spec.experts_out, experts_form.path("out"));
   MLXMILL_ASSIGN(spec.experts_pre, experts_form.norm("pre"));

@@ -13,6 +13,8 @@ Result<DeltaNetSpec> parse_delta_net(Form& form);
 Result<Mamba2Spec> parse_mamba2(Form& form);
 Result<MambaSpec> parse_mamba(Form& form);
 Result<ShortConvSpec> parse_short_conv(Form& form);
+Result<TimeMixSpec> parse_time_mix(Form& form);
+Result<ChannelMixSpec> parse_channel_mix(Form& form);
 Result<PerLayerInputsSpec> parse_per_layer_inputs(Form& form);
 Result<PerLayerGateSpec> parse_per_layer_gate(Form& form);
 Result<LaurelSpec> parse_laurel(Form& form);

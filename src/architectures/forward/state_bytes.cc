@@ -37,7 +37,12 @@ std::uint64_t bytes_of(const AttentionSpec& spec, const StateFormat& format, std
   if (spec.shares >= 0) return 0;
   const std::int64_t reach = spec.window > 0 ? spec.window : spec.chunk;
   if (reach == 0 && format.most_tokens > 0) tokens = std::min(tokens, format.most_tokens);
-  return kv_bytes(format, reach, tokens, spec.kv_heads, spec.head_dim, spec.value_dim);
+  StateFormat plain = format;
+  plain.kv_bits.reset();
+  const std::uint64_t of_indexer =
+      spec.indexer ? kv_bytes(plain, reach, tokens, 1, spec.indexer->dim, 0) : 0;
+  return sum(
+      {kv_bytes(format, reach, tokens, spec.kv_heads, spec.head_dim, spec.value_dim), of_indexer});
 }
 
 /// One short vector a token, never quantized.
@@ -78,6 +83,18 @@ std::uint64_t bytes_of(const MambaSpec& spec, const StateFormat& format, std::in
 std::uint64_t bytes_of(const ShortConvSpec& spec, const StateFormat& format,
                        std::int64_t /*tokens*/) {
   return times(product({spec.channels, spec.kernel - 1}), format.float_bytes);
+}
+
+/// The last token's input, and a matrix of floats for each head.
+std::uint64_t bytes_of(const TimeMixSpec& spec, const StateFormat& format,
+                       std::int64_t /*tokens*/) {
+  return sum({times(product({spec.heads, spec.head_dim}), format.float_bytes),
+              times(product({spec.heads, spec.head_dim, spec.head_dim}), sizeof(float))});
+}
+
+std::uint64_t bytes_of(const ChannelMixSpec& spec, const StateFormat& format,
+                       std::int64_t /*tokens*/) {
+  return times(product({spec.hidden}), format.float_bytes);
 }
 
 template <typename Spec, typename... Kinds>

@@ -95,7 +95,8 @@ struct Beside {
   std::int64_t layer = 0;
   std::int64_t layer_inputs = 0;  ///< So many; 0: none yet.
   std::int64_t streams = 0;
-  bool keys = false;  ///< Attention with keys of its own.
+  bool keys = false;    ///< Attention with keys of its own.
+  bool values = false;  ///< A time mix whose values are the first.
 
   /// What is missing for this block; empty when it can run.
   std::string_view operator()(const PerLayerInputsSpec& spec) {
@@ -113,6 +114,10 @@ struct Beside {
   std::string_view operator()(const AttentionSpec& spec) {
     keys = keys || !spec.borrows;
     return keys ? "" : "attention that borrows without one before it that projects keys";
+  }
+  std::string_view operator()(const TimeMixSpec& spec) {
+    values = values || spec.v_in.empty();
+    return values ? "" : "a time_mix with v_in without one before it that has none";
   }
   template <typename Spec>
   std::string_view operator()(const Spec& /*spec*/) const {

@@ -4,6 +4,7 @@
 
 #include "runtime/attend.h"
 #include "runtime/block.h"
+#include "runtime/block_indexer.h"
 #include "runtime/temperature.h"
 #include "runtime/views.h"
 
@@ -42,7 +43,7 @@ class Attention final : public Block {
 
   std::unique_ptr<State> new_state(const StateOptions& options) const override {
     if (spec_.shares >= 0) return nullptr;
-    return std::make_unique<KvState>(options, reach(spec_));
+    return std::make_unique<KvState>(options, reach(spec_), indexer_.has_value());
   }
 
  private:
@@ -57,13 +58,16 @@ class Attention final : public Block {
   mx::array clipped(const mx::array& x) const;
   mx::array normed(const Norm& norm, const mx::array& x) const;
   mx::array positioned(const Norm& norm, const mx::array& x, const Pass& pass) const;
-  KeysValues keys_and_values(const Projected& projected, Pass& pass) const;
+  KeysValues keys_and_values(const Projected& projected, const mx::array& x, Pass& pass) const;
+  mx::array attended(const mx::array& queries, const KeysValues& kv, const mx::array& x,
+                     Pass& pass) const;
 
   AttentionSpec spec_;
   Rope rope_;
   std::optional<Linear> q_, k_, v_, qkv_, o_, gate_;
   Norm q_norm_, k_norm_, v_norm_;
   std::optional<mx::array> sinks_;
+  std::optional<BlockIndexer> indexer_;
 };
 
 Status Attention::build(const Weights& weights) {
@@ -82,6 +86,9 @@ Status Attention::build(const Weights& weights) {
   }
   if (!spec_.sinks.empty()) {
     MLXMILL_ASSIGN(sinks_, weights.tensor(spec_.sinks));
+  }
+  if (spec_.indexer) {
+    MLXMILL_ASSIGN(indexer_, BlockIndexer::build(*spec_.indexer, weights));
   }
   return {};
 }
@@ -144,14 +151,49 @@ mx::array Attention::positioned(const Norm& norm, const mx::array& x, const Pass
   return swapped(normed(norm, swapped(rope_(swapped(x), pass.offset))));
 }
 
-KeysValues Attention::keys_and_values(const Projected& projected, Pass& pass) const {
+KeysValues Attention::keys_and_values(const Projected& projected, const mx::array& x,
+                                      Pass& pass) const {
   if (spec_.shares >= 0) return pass.shared.at(spec_.shares);
   const mx::array keys = positioned(k_norm_, *projected.k, pass);
   mx::array values = swapped(normed(v_norm_, *projected.v));
   if (spec_.value_scale != 1) values = mx::multiply(values, scalar(spec_.value_scale, values));
-  KeysValues kv = static_cast<KvState*>(pass.state)->append(keys, values);
+  std::optional<mx::array> index;
+  if (indexer_) index = indexer_->keys(x, pass.offset);
+  KeysValues kv = static_cast<KvState*>(pass.state)->append(keys, values, index);
   pass.shared.insert_or_assign(pass.layer, kv);
   return kv;
+}
+
+mx::array Attention::attended(const mx::array& queries, const KeysValues& kv, const mx::array& x,
+                              Pass& pass) const {
+  // In a cache of limited size places count, not positions: what was forgotten leaves no gap.
+  const int offset = kv.limit > 0 ? kv.length - pass.length : pass.offset;
+  const std::int64_t window = kv.limit > 0 ? kv.limit : spec_.window;
+  const auto key = std::tuple(offset, window, spec_.chunk, kv.length);
+  if (!pass.masks.contains(key)) {
+    pass.masks.emplace(key, causal_mask(offset, pass.length, kv.length, window, spec_.chunk));
+  }
+  const std::optional<mx::array>& mask = pass.masks.at(key);
+  const AttendOptions options{spec_.scale, spec_.softcap, sinks_};
+  std::optional<mx::array> narrowed;
+  if (indexer_) narrowed = indexer_->narrowed(mask, x, *kv.index, pass.offset);
+  if (!narrowed) return attend(queries, kv, mask, options);
+  // Each of the indexer's heads has chosen for a run of heads.
+  const mx::array chosen = settled(*narrowed);
+  const int groups = chosen.shape(0);
+  std::vector<mx::array> outputs;
+  for (int g = 0; g < groups; ++g) {
+    const auto part = [&](const mx::array& heads) {
+      const int n = heads.shape(1) / groups;
+      return section(heads, 1, g * n, (g + 1) * n);
+    };
+    KeysValues own = kv;
+    for (mx::array& keys : own.keys) keys = part(keys);
+    for (mx::array& values : own.values) values = part(values);
+    const mx::array seen = reshaped(section(chosen, 0, g, g + 1), {pass.length, kv.length});
+    outputs.push_back(attend(part(queries), own, seen, options));
+  }
+  return mx::concatenate(outputs, 1);
 }
 
 mx::array Attention::run(const mx::array& x, Pass& pass) const {
@@ -163,15 +205,8 @@ mx::array Attention::run(const mx::array& x, Pass& pass) const {
   }
   mx::array queries = tempered(positioned(q_norm_, projected.q, pass), spec_.temperature, pass);
   if (spec_.tiled) queries = regrouped(queries, static_cast<int>(spec_.heads / spec_.kv_heads));
-  const KeysValues kv = keys_and_values(projected, pass);
-  // In a cache of limited size places count, not positions: what was forgotten leaves no gap.
-  const int offset = kv.limit > 0 ? kv.length - pass.length : pass.offset;
-  const std::int64_t window = kv.limit > 0 ? kv.limit : spec_.window;
-  const auto key = std::tuple(offset, window, spec_.chunk, kv.length);
-  if (!pass.masks.contains(key)) {
-    pass.masks.emplace(key, causal_mask(offset, pass.length, kv.length, window, spec_.chunk));
-  }
-  mx::array out = attend(queries, kv, pass.masks.at(key), {spec_.scale, spec_.softcap, sinks_});
+  const KeysValues kv = keys_and_values(projected, x, pass);
+  mx::array out = attended(queries, kv, x, pass);
   if (spec_.tiled) out = regrouped(out, static_cast<int>(spec_.kv_heads));
   out = flat(swapped(out));
   std::optional<mx::array> gate = projected.gate;

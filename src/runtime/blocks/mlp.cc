@@ -27,6 +27,8 @@ Result<Mlp> Mlp::build(const architectures::MlpSpec& spec, const Weights& weight
   Mlp mlp(std::move(down), spec.activation);
   mlp.up_first_ = spec.up_first;
   mlp.limit_ = spec.limit;
+  mlp.clamp_ = spec.clamp;
+  mlp.alpha_ = spec.alpha;
   if (!spec.xielu.empty()) {
     for (const char* name : {".alpha_p", ".alpha_n", ".beta", ".eps"}) {
       MLXMILL_ASSIGN(mx::array number, weights.tensor(spec.xielu + name));
@@ -67,21 +69,25 @@ mx::array Mlp::xielu(const mx::array& x) const {
                    mx::add(mx::multiply(bend, xielu_[1]), line));
 }
 
+mx::array Mlp::combined(const mx::array& gate, const mx::array& up) const {
+  return clamp_ == 0 ? gated(activation_, gate, up, limit_)
+                     : gated_clamped(gate, up, clamp_, alpha_);
+}
+
 mx::array Mlp::operator()(const mx::array& x) const {
   if (gate_up_) {
     const mx::array both = apply(*gate_up_, x);
     const int half = both.shape(-1) / 2;
     const mx::array first = section(both, -1, 0, half);
     const mx::array second = section(both, -1, half, 2 * half);
-    return apply(
-        down_, gated(activation_, up_first_ ? second : first, up_first_ ? first : second, limit_));
+    return apply(down_, combined(up_first_ ? second : first, up_first_ ? first : second));
   }
   if (!gate_) {
     const mx::array up = apply(*up_, x);
     return apply(down_, xielu_.empty() ? activate(activation_, up) : xielu(up));
   }
   const auto parts = apply_all({&*gate_, &*up_}, x);
-  return apply(down_, gated(activation_, sparse(parts[0]), parts[1], limit_));
+  return apply(down_, combined(sparse(parts[0]), parts[1]));
 }
 
 namespace {

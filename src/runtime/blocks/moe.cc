@@ -235,14 +235,10 @@ class Moe final : public Block {
     return through(down_, combined(*gate, *up));
   }
 
-  /// activation(gate) * up, or gpt-oss's clamped form of it.
   mx::array combined(const mx::array& gate, const mx::array& up) const {
-    if (spec_.clamp == 0) return gated(spec_.experts.activation, gate, up, spec_.experts.limit);
-    const mx::array high = scalar(spec_.clamp, gate);
-    const mx::array g = mx::minimum(gate, high);
-    const mx::array u = mx::clip(up, scalar(-spec_.clamp, up), high);
-    const mx::array silu = mx::multiply(g, mx::sigmoid(mx::multiply(g, scalar(spec_.alpha, g))));
-    return mx::multiply(silu, mx::add(u, scalar(1, u)));
+    const MlpSpec& of = spec_.experts;
+    return of.clamp == 0 ? gated(of.activation, gate, up, of.limit)
+                         : gated_clamped(gate, up, of.clamp, of.alpha);
   }
 
   MoeSpec spec_;
