@@ -392,8 +392,8 @@ HWY_INLINE V meet_parameters(D d, const float* scales, const float* biases, cons
   return hn::MulAdd(own, hn::LoadU(d, sums + g), total);
 }
 
-/// Outputs n to n + kR of rows i to i + kM of x.
-template <class T, Form kForm, std::size_t kR, std::size_t kM>
+/// Outputs n to n + kR of rows i to i + kM of x. kChunks: how many make a group; 0: any number.
+template <class T, Form kForm, std::size_t kR, std::size_t kM, std::size_t kChunks = 0>
 HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& spread,
                      const std::uint8_t* prepared, std::size_t i, std::size_t n) {
   static_assert(kR * kM <= 4);
@@ -428,12 +428,19 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
     for (std::size_t r = 0; r < kR; ++r) {
       for (std::size_t m = 0; m < kM; ++m) low[r][m] = high[r][m] = hn::Zero(typename L::Sum());
     }
-    for (const std::size_t end = at + group; at < end; at += C::kCodes, codes += chunk_bytes) {
+    const auto add_chunk = [&]() HWY_ATTR {
       for (std::size_t r = 0; r < kR; ++r) {
         const std::uint8_t* row = codes + r * weights.code_bytes;
         hwy::Prefetch(row + weights.ahead);
         GroupSums<T, kForm, kM>::add(row, spread, x, at, low[r], high[r]);
       }
+      at += C::kCodes;
+      codes += chunk_bytes;
+    };
+    if constexpr (kChunks == 0) {
+      for (const std::size_t end = at + group; at < end;) add_chunk();
+    } else {
+      for (std::size_t c = 0; c < kChunks; ++c) add_chunk();
     }
     for (std::size_t r = 0; r < kR; ++r) {
       for (std::size_t m = 0; m < kM; ++m) {
@@ -519,7 +526,13 @@ void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std
         }
       }
       if (now == 4) {
-        meet<T, kForm, 4, 1>(p, weights, spread, prepared, i0, n);
+        // Groups of 64 are what most models have.
+        constexpr std::size_t kOf64 = 64 / Chunk<T, kForm>::kCodes;
+        if (group_of(w) == 64) {
+          meet<T, kForm, 4, 1, kOf64>(p, weights, spread, prepared, i0, n);
+        } else {
+          meet<T, kForm, 4, 1>(p, weights, spread, prepared, i0, n);
+        }
       } else if (now == 2) {
         meet<T, kForm, 2, 2>(p, weights, spread, prepared, i0, n);
       } else {
