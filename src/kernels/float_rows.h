@@ -5,8 +5,9 @@
 
 namespace mlxmill::kernels {
 
-// Rows of weights decoded at a time, and bytes of scratch for unpacked codes: a block and a vector.
-inline constexpr std::size_t kFloatBatchRows = 16;
+// Rows of weights decoded at a time (a multiple of those in a tile), and bytes of scratch for
+// unpacked codes: a block and a vector.
+inline constexpr std::size_t kFloatBatchRows = 12;
 inline constexpr std::size_t kFloatCodesRoom = 4096 + 64;
 
 // Rows of F32 are padded with zeros to whole vectors on every target.

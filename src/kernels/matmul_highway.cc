@@ -156,29 +156,35 @@ HWY_INLINE void batch_tile(const Product& p, const float* x, std::size_t i, cons
   }
 }
 
-template <std::size_t kN>
-void batch_columns(const Product& p, const float* prepared, const float* w, std::size_t n) {
-  const std::size_t stride = row_floats(p.weight);
-  std::size_t i = 0;
-  for (; i + 4 <= p.count; i += 4) batch_tile<4, kN>(p, prepared + i * stride, i, w, n);
-  for (; i < p.count; ++i) batch_tile<1, kN>(p, prepared + i * stride, i, w, n);
+/// y of kM rows of x and `count` decoded rows of weights. Targets with 16 registers take fewer rows
+/// of weights at a time.
+template <std::size_t kM>
+void batch_row(const Product& p, const float* x, std::size_t i, const float* w, std::size_t n,
+               std::size_t count) {
+  constexpr std::size_t kN = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 3 : 4;
+  const std::size_t stride = padded(p.weight.cols);
+  std::size_t k = 0;
+  for (; k + kN <= count; k += kN) batch_tile<kM, kN>(p, x, i, w + k * stride, n + k);
+  for (; k < count; ++k) batch_tile<kM, 1>(p, x, i, w + k * stride, n + k);
 }
 
-/// Decodes up to kFloatBatchRows rows of weights and meets all of x with them. Targets with 16
-/// registers take fewer at a time.
+/// Decodes up to kFloatBatchRows rows of weights, and all of x meets them: the decoded rows stay in
+/// the second-level cache, a few rows of x in the first.
 void batch_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last,
                 float* scratch) {
-  constexpr std::size_t kN = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 2 : 4;
   const std::size_t stride = padded(p.weight.cols);
   float* decoded = scratch + 2 * padded(groups_of(p.weight)) + kFloatCodesRoom / 4;
   for (std::size_t n = first; n < last; ++n) {
     decode_row(p.weight, n, scratch, decoded + (n - first) * stride);
   }
-  std::size_t n = first;
-  for (; n + kN <= last; n += kN) {
-    batch_columns<kN>(p, prepared, decoded + (n - first) * stride, n);
+  const std::size_t x_stride = row_floats(p.weight);
+  std::size_t i = 0;
+  for (; i + 4 <= p.count; i += 4) {
+    batch_row<4>(p, prepared + i * x_stride, i, decoded, first, last - first);
   }
-  for (; n < last; ++n) batch_columns<1>(p, prepared, decoded + (n - first) * stride, n);
+  for (; i < p.count; ++i) {
+    batch_row<1>(p, prepared + i * x_stride, i, decoded, first, last - first);
+  }
 }
 
 /// Plain weights meet few rows of x: each row is widened in the cache, then multiplied.

@@ -438,7 +438,7 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
       codes += chunk_bytes;
     };
     if constexpr (kChunks == 0) {
-      for (const std::size_t end = at + group; at < end;) add_chunk();
+      for (std::size_t k = 0; k < group; k += C::kCodes) add_chunk();
     } else {
       for (std::size_t c = 0; c < kChunks; ++c) add_chunk();
     }
