@@ -131,17 +131,25 @@ void decode_row(const MatrixView& w, std::size_t n, float* scratch, float* to) {
   std::fill(to + w.cols, to + padded(w.cols), 0.0f);
 }
 
-/// y of kM rows of x and kN decoded rows of weights.
+// So many columns of a few rows of x stay in the first-level cache.
+constexpr std::size_t kBatchCols = 1024;
+
+/// Sums of a tile on their way over the columns: a vector for each pair of rows.
+struct TileSums {
+  HWY_ALIGN float lanes[4 * kFloatBatchRows * kLanes];
+};
+
+/// Adds products of kM rows of x and kN decoded rows of weights to their sums, columns [k, end).
 template <std::size_t kM, std::size_t kN>
-HWY_INLINE void batch_tile(const Product& p, const float* x, std::size_t i, const float* w,
-                           std::size_t n) {
-  const std::size_t x_stride = row_floats(p.weight);
-  const std::size_t w_stride = padded(p.weight.cols);
+HWY_INLINE void add_tile(const float* x, std::size_t x_stride, const float* w, std::size_t w_stride,
+                         std::size_t k, std::size_t end, float* sums) {
   Floats sum[kM][kN];
   for (std::size_t a = 0; a < kM; ++a) {
-    for (std::size_t b = 0; b < kN; ++b) sum[a][b] = hn::Zero(FloatTag());
+    for (std::size_t b = 0; b < kN; ++b) {
+      sum[a][b] = hn::Load(FloatTag(), sums + (a * kN + b) * kLanes);
+    }
   }
-  for (std::size_t k = 0; k < w_stride; k += kLanes) {
+  for (; k < end; k += kLanes) {
     Floats weights[kN];
     for (std::size_t b = 0; b < kN; ++b) weights[b] = hn::LoadU(FloatTag(), w + b * w_stride + k);
     for (std::size_t a = 0; a < kM; ++a) {
@@ -151,7 +159,7 @@ HWY_INLINE void batch_tile(const Product& p, const float* x, std::size_t i, cons
   }
   for (std::size_t a = 0; a < kM; ++a) {
     for (std::size_t b = 0; b < kN; ++b) {
-      ref::store(p.type, sum_of(sum[a][b]), y_row(p, i + a), n + b);
+      hn::Store(sum[a][b], FloatTag(), sums + (a * kN + b) * kLanes);
     }
   }
 }
@@ -162,10 +170,31 @@ template <std::size_t kM>
 void batch_row(const Product& p, const float* x, std::size_t i, const float* w, std::size_t n,
                std::size_t count) {
   constexpr std::size_t kN = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 3 : 4;
-  const std::size_t stride = padded(p.weight.cols);
-  std::size_t k = 0;
-  for (; k + kN <= count; k += kN) batch_tile<kM, kN>(p, x, i, w + k * stride, n + k);
-  for (; k < count; ++k) batch_tile<kM, 1>(p, x, i, w + k * stride, n + k);
+  const std::size_t x_stride = row_floats(p.weight);
+  const std::size_t w_stride = padded(p.weight.cols);
+  TileSums sums;
+  std::fill_n(sums.lanes, kM * count * kLanes, 0.0f);
+  for (std::size_t k = 0; k < w_stride; k += kBatchCols) {
+    const std::size_t end = std::min(w_stride, k + kBatchCols);
+    std::size_t b = 0;
+    for (; b + kN <= count; b += kN) {
+      add_tile<kM, kN>(x, x_stride, w + b * w_stride, w_stride, k, end,
+                       sums.lanes + kM * b * kLanes);
+    }
+    for (; b < count; ++b) {
+      add_tile<kM, 1>(x, x_stride, w + b * w_stride, w_stride, k, end,
+                      sums.lanes + kM * b * kLanes);
+    }
+  }
+  for (std::size_t b = 0; b < count; ++b) {
+    // Where the tile of this row starts, and how many rows it has.
+    const std::size_t tile = b / kN * kN + kN <= count ? kN : 1;
+    const std::size_t first = tile == 1 ? b : b / kN * kN;
+    for (std::size_t a = 0; a < kM; ++a) {
+      const float* lanes = sums.lanes + (kM * first + a * tile + b - first) * kLanes;
+      ref::store(p.type, sum_of(hn::Load(FloatTag(), lanes)), y_row(p, i + a), n + b);
+    }
+  }
 }
 
 /// Decodes up to kFloatBatchRows rows of weights, and all of x meets them: the decoded rows stay in
