@@ -509,7 +509,9 @@ void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std
       std::max<std::size_t>(4, integers::kPanelBytes / integers::prepared_row_bytes(p) / 4 * 4);
   for (std::size_t i0 = 0; i0 < p.count; i0 += panel) {
     const std::size_t i1 = std::min(p.count, i0 + panel);
-    const std::size_t step = i1 - i0 == 1 ? 4 : i1 - i0 == 2 ? 2 : 1;
+    // Rows read side by side share x; memory is read faster one by one, where codes cost little.
+    constexpr std::size_t kSide = kForm == Form::kEight || kForm == Form::kSigned ? 1 : 2;
+    const std::size_t step = i1 - i0 == 1 ? kSide : i1 - i0 == 2 ? 2 : 1;
     for (std::size_t n = first; n < last;) {
       const std::size_t now = last - n < step ? 1 : step;
       WeightRows weights{weight_row(w, n),
@@ -525,13 +527,13 @@ void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std
           std::memcpy(copy + r * weights.code_bytes, weight_row(w, n + r), row_bytes(w));
         }
       }
-      if (now == 4) {
+      if (i1 - i0 == 1 && now == kSide) {
         // Groups of 64 are what most models have.
         constexpr std::size_t kOf64 = 64 / Chunk<T, kForm>::kCodes;
         if (group_of(w) == 64) {
-          meet<T, kForm, 4, 1, kOf64>(p, weights, spread, prepared, i0, n);
+          meet<T, kForm, kSide, 1, kOf64>(p, weights, spread, prepared, i0, n);
         } else {
-          meet<T, kForm, 4, 1>(p, weights, spread, prepared, i0, n);
+          meet<T, kForm, kSide, 1>(p, weights, spread, prepared, i0, n);
         }
       } else if (now == 2) {
         meet<T, kForm, 2, 2>(p, weights, spread, prepared, i0, n);
