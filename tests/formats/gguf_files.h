@@ -7,14 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/little_endian.h"
+
 namespace mlxmill::testing {
 
-/// A number in `width` bytes, lowest first.
-inline std::string le(std::uint64_t value, int width) {
-  std::string bytes;
-  for (int i = 0; i < width; ++i) bytes += static_cast<char>((value >> (8 * i)) & 0xFF);
-  return bytes;
-}
 inline std::string u8(std::uint64_t v) { return le(v, 1); }
 inline std::string u16(std::uint64_t v) { return le(v, 2); }
 inline std::string u32(std::uint64_t v) { return le(v, 4); }

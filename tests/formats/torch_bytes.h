@@ -6,17 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace mlxmill::testing {
+#include "formats/little_endian.h"
 
-/// A number of `bytes` bytes, lowest first.
-inline std::string le(std::uint64_t value, std::size_t bytes) {
-  std::string text;
-  for (std::size_t i = 0; i < bytes; ++i) {
-    text += static_cast<char>(value & 0xFF);
-    value >>= 8;
-  }
-  return text;
-}
+namespace mlxmill::testing {
 
 /// Pieces of a pickle.
 inline std::string py_str(std::string_view text) {
