@@ -1,5 +1,6 @@
 #include "line_editor.h"
 
+#include <fcntl.h>
 #include <histedit.h>
 #include <pthread.h>
 #include <sys/select.h>
@@ -55,30 +56,12 @@ class ReadInterrupt {
   sigset_t previous_mask_{};
 };
 
-/// What libedit reads with: 1, 0 at the end of the input, -1 on an error; EINTR after Ctrl-C,
-/// however short before the call it came.
-int next_character(EditLine*, wchar_t* character) {
-  std::mbstate_t state{};
-  while (true) {
-    sigset_t mask;
-    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-    sigdelset(&mask, SIGINT);
-    fd_set input;
-    FD_ZERO(&input);
-    FD_SET(STDIN_FILENO, &input);
-    if (pselect(STDIN_FILENO + 1, &input, nullptr, nullptr, nullptr, &mask) < 0) return -1;
-    char byte = 0;
-    const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
-    if (n <= 0) return static_cast<int>(n);
-    const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
-    if (used == static_cast<std::size_t>(-2)) continue;
-    if (used == static_cast<std::size_t>(-1)) {
-      // No character: what does not fit is left out.
-      state = {};
-      continue;
-    }
-    return 1;
-  }
+/// The terminal of stdin once more, to read from without waiting: stdin itself would not wait for
+/// the shell either. stdin where it cannot be opened.
+int open_terminal() {
+  const char* name = ttyname(STDIN_FILENO);
+  const int opened = name ? ::open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+  return opened >= 0 ? opened : STDIN_FILENO;
 }
 
 /// libedit takes bytes for characters as the locale says; everything here is UTF-8.
@@ -98,11 +81,43 @@ struct LineEditor::Terminal {
   HistEvent event{};
   std::filesystem::path file;
   std::string prompt;
+  int keys = STDIN_FILENO;
 
-  static char* prompt_of(EditLine* line) {
+  static Terminal& of(EditLine* line) {
     Terminal* self = nullptr;
     el_get(line, EL_CLIENTDATA, &self);
-    return self->prompt.data();
+    return *self;
+  }
+
+  static char* prompt_of(EditLine* line) { return of(line).prompt.data(); }
+
+  /// What libedit reads with: 1, 0 at the end of the input, -1 on an error; EINTR after Ctrl-C,
+  /// however short before the call it came.
+  static int next_character(EditLine* line, wchar_t* character) {
+    const int keys = of(line).keys;
+    std::mbstate_t state{};
+    while (true) {
+      sigset_t mask;
+      pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+      sigdelset(&mask, SIGINT);
+      fd_set input;
+      FD_ZERO(&input);
+      FD_SET(keys, &input);
+      if (pselect(keys + 1, &input, nullptr, nullptr, nullptr, &mask) < 0) return -1;
+      char byte = 0;
+      const ssize_t n = ::read(keys, &byte, 1);
+      // Ctrl-C has emptied the queue since.
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) continue;
+      if (n <= 0) return static_cast<int>(n);
+      const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
+      if (used == static_cast<std::size_t>(-2)) continue;
+      if (used == static_cast<std::size_t>(-1)) {
+        // No character: what does not fit is left out.
+        state = {};
+        continue;
+      }
+      return 1;
+    }
   }
 };
 
@@ -115,9 +130,10 @@ LineEditor::LineEditor(std::filesystem::path history) {
   terminal.line = el_init("mlxmill", stdin, stderr, stderr);
   terminal.history = history_init();
   terminal.file = std::move(history);
+  terminal.keys = open_terminal();
   el_set(terminal.line, EL_CLIENTDATA, terminal_.get());
   el_set(terminal.line, EL_PROMPT, &Terminal::prompt_of);
-  el_wset(terminal.line, EL_GETCFN, &next_character);
+  el_wset(terminal.line, EL_GETCFN, &Terminal::next_character);
   el_set(terminal.line, EL_EDITOR, "emacs");
   el_set(terminal.line, EL_HIST, ::history, terminal.history);
   el_set(terminal.line, EL_BIND, "^R", "em-inc-search-prev", nullptr);
@@ -137,6 +153,7 @@ LineEditor::~LineEditor() {
   }
   history_end(terminal_->history);
   el_end(terminal_->line);
+  if (terminal_->keys != STDIN_FILENO) close(terminal_->keys);
 }
 
 LineEditor::Line LineEditor::read(const std::string& prompt) {
