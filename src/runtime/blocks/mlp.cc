@@ -22,13 +22,14 @@ double normal_quantile(double p) {
 
 }  // namespace
 
+mx::array gated(const architectures::MlpSpec& spec, const mx::array& gate, const mx::array& up) {
+  return spec.clamp == 0 ? gated(spec.activation, gate, up, spec.limit)
+                         : gated_clamped(gate, up, spec.clamp, spec.alpha);
+}
+
 Result<Mlp> Mlp::build(const architectures::MlpSpec& spec, const Weights& weights) {
   MLXMILL_ASSIGN(Linear down, weights.linear(spec.down));
-  Mlp mlp(std::move(down), spec.activation);
-  mlp.up_first_ = spec.up_first;
-  mlp.limit_ = spec.limit;
-  mlp.clamp_ = spec.clamp;
-  mlp.alpha_ = spec.alpha;
+  Mlp mlp(spec, std::move(down));
   if (!spec.xielu.empty()) {
     for (const char* name : {".alpha_p", ".alpha_n", ".beta", ".eps"}) {
       MLXMILL_ASSIGN(mx::array number, weights.tensor(spec.xielu + name));
@@ -69,25 +70,20 @@ mx::array Mlp::xielu(const mx::array& x) const {
                    mx::add(mx::multiply(bend, xielu_[1]), line));
 }
 
-mx::array Mlp::combined(const mx::array& gate, const mx::array& up) const {
-  return clamp_ == 0 ? gated(activation_, gate, up, limit_)
-                     : gated_clamped(gate, up, clamp_, alpha_);
-}
-
 mx::array Mlp::operator()(const mx::array& x) const {
   if (gate_up_) {
     const mx::array both = apply(*gate_up_, x);
     const int half = both.shape(-1) / 2;
     const mx::array first = section(both, -1, 0, half);
     const mx::array second = section(both, -1, half, 2 * half);
-    return apply(down_, combined(up_first_ ? second : first, up_first_ ? first : second));
+    return apply(down_, spec_.up_first ? gated(spec_, second, first) : gated(spec_, first, second));
   }
   if (!gate_) {
     const mx::array up = apply(*up_, x);
-    return apply(down_, xielu_.empty() ? activate(activation_, up) : xielu(up));
+    return apply(down_, xielu_.empty() ? activate(spec_.activation, up) : xielu(up));
   }
   const auto parts = apply_all({&*gate_, &*up_}, x);
-  return apply(down_, combined(sparse(parts[0]), parts[1]));
+  return apply(down_, gated(spec_, sparse(parts[0]), parts[1]));
 }
 
 namespace {

@@ -6,7 +6,6 @@
 namespace mlxmill::runtime {
 namespace {
 
-using architectures::MlpSpec;
 using architectures::MoeSpec;
 using architectures::RouterSpec;
 
@@ -232,13 +231,7 @@ class Moe final : public Block {
       gate = through(*gate_, x);
       up = through(*up_, x);
     }
-    return through(down_, combined(*gate, *up));
-  }
-
-  mx::array combined(const mx::array& gate, const mx::array& up) const {
-    const MlpSpec& of = spec_.experts;
-    return of.clamp == 0 ? gated(of.activation, gate, up, of.limit)
-                         : gated_clamped(gate, up, of.clamp, of.alpha);
+    return through(down_, gated(spec_.experts, *gate, *up));
   }
 
   MoeSpec spec_;
