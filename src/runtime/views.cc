@@ -7,8 +7,6 @@
 namespace mlxmill::runtime {
 namespace {
 
-bool on_cpu() { return mx::default_device() == mx::Device(mx::Device::cpu); }
-
 /// Whether elements follow each other in row-major order; axes of 1 may have any stride.
 bool is_row_major(const mx::Shape& shape, const mx::Strides& strides) {
   std::int64_t step = 1;
@@ -25,8 +23,8 @@ std::size_t elements(const mx::Shape& shape) {
   });
 }
 
-/// Another look at x, from `offset` elements behind its first.
-mx::array view_of(const mx::array& x, mx::Shape shape, const mx::Strides& strides,
+/// Another look at what x holds, from `offset` elements of the new type behind its first.
+mx::array view_of(const mx::array& x, mx::Dtype dtype, mx::Shape shape, const mx::Strides& strides,
                   std::int64_t offset) {
   const bool dense = is_row_major(shape, strides);
   const std::size_t size = elements(shape);
@@ -35,7 +33,7 @@ mx::array view_of(const mx::array& x, mx::Shape shape, const mx::Strides& stride
   for (std::size_t axis = 0; axis < shape.size() && size != 0; ++axis) {
     reach += static_cast<std::size_t>((shape[axis] - 1) * strides[axis]);
   }
-  mx::array view(std::move(shape), x.dtype(), nullptr, {});
+  mx::array view(std::move(shape), dtype, nullptr, {});
   const mx::array::Flags flags{dense || reach == size, dense, dense && size <= 1};
   view.copy_shared_buffer(x, strides, flags, reach, offset);
   view.set_status(mx::array::Status::available);
@@ -105,6 +103,8 @@ void copy(const mx::array& from, std::uint8_t* to, const mx::Strides& strides) {
 
 }  // namespace
 
+bool on_cpu() { return mx::default_device() == mx::Device(mx::Device::cpu); }
+
 bool at_hand(const mx::array& x) { return x.is_available() && on_cpu(); }
 
 mx::array settled(mx::array x) {
@@ -123,7 +123,7 @@ mx::array reshaped(const mx::array& x, mx::Shape shape) {
   shape = completed(std::move(shape), x.size());
   if (elements(shape) != x.size()) return mx::reshape(x, std::move(shape));
   const mx::Strides strides = row_major_strides(shape);
-  return view_of(x, std::move(shape), strides, 0);
+  return view_of(x, x.dtype(), std::move(shape), strides, 0);
 }
 
 mx::array swapped(const mx::array& x, int a, int b) {
@@ -132,7 +132,13 @@ mx::array swapped(const mx::array& x, int a, int b) {
   mx::Strides strides = x.strides();
   std::swap(shape[static_cast<std::size_t>(a)], shape[static_cast<std::size_t>(b)]);
   std::swap(strides[static_cast<std::size_t>(a)], strides[static_cast<std::size_t>(b)]);
-  return view_of(x, std::move(shape), strides, 0);
+  return view_of(x, x.dtype(), std::move(shape), strides, 0);
+}
+
+mx::array part_of(const mx::array& bytes, std::size_t begin, mx::Shape shape, mx::Dtype dtype) {
+  const mx::Strides strides = row_major_strides(shape);
+  return view_of(bytes, dtype, std::move(shape), strides,
+                 static_cast<std::int64_t>(begin / dtype.size()));
 }
 
 mx::array section(const mx::array& x, int axis, int begin, int end) {
@@ -147,7 +153,7 @@ mx::array section(const mx::array& x, int axis, int begin, int end) {
     return mx::slice(x, std::move(start), std::move(shape));
   }
   shape[which] = end - begin;
-  return view_of(x, std::move(shape), x.strides(), begin * x.strides()[which]);
+  return view_of(x, x.dtype(), std::move(shape), x.strides(), begin * x.strides()[which]);
 }
 
 void copy_row_major(const mx::array& x, void* to) {

@@ -5,12 +5,16 @@
 
 #include <mlx/mlx.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace mlxmill::runtime {
 
 namespace mx = mlx::core;
+
+/// Whether arrays are computed on the CPU.
+bool on_cpu();
 
 /// Whether x is computed and this thread may read it: on the CPU only.
 bool at_hand(const mx::array& x);
@@ -23,6 +27,10 @@ void settle(std::vector<mx::array> arrays);
 mx::array reshaped(const mx::array& x, mx::Shape shape);
 mx::array swapped(const mx::array& x, int a, int b);
 mx::array section(const mx::array& x, int axis, int begin, int end);
+
+/// Elements in memory of another array, which is at hand and of uint8. `begin`: their place in it,
+/// a multiple of an element's size.
+mx::array part_of(const mx::array& bytes, std::size_t begin, mx::Shape shape, mx::Dtype dtype);
 
 /// `to` with its elements [begin, begin + part.shape(axis)) along `axis` replaced; in place where
 /// both are at hand and nobody else holds `to`.

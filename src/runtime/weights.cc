@@ -9,6 +9,7 @@
 #include "base/checked_math.h"
 #include "base/parallel.h"
 #include "base/quoted.h"
+#include "runtime/weight_memory.h"
 #include "streaming/view_reader.h"
 #include "tensors/operation.h"
 #include "tensors/view.h"
@@ -161,6 +162,13 @@ Result<Weights> Weights::load(const Layout& layout, std::optional<DType> dtype,
                               streaming::SourcePool& sources, const Callbacks& callbacks) {
   Weights weights;
   std::vector<Job> jobs;
+  std::uint64_t room = 0;
+  for (const Module& module : layout.modules) {
+    for (const TensorView& view : module.tensors) {
+      room += WeightMemory::room(bytes_of(view, loaded_dtype(view, dtype)));
+    }
+  }
+  WeightMemory memory(room);
   for (const Module& module : layout.modules) {
     if (module.packed) weights.schemes_.emplace(module.path, *module.packed_scheme);
     if (!module.stacked_of.empty()) {
@@ -170,11 +178,10 @@ Result<Weights> Weights::load(const Layout& layout, std::optional<DType> dtype,
     for (const TensorView& stored : module.tensors) {
       const TensorView view = as_loaded(stored, dtype);
       mx::Shape shape(view.shape.begin(), view.shape.end());
-      mx::allocator::Data data = mx::allocator::malloc(bytes_of(view, view.dtype));
-      auto* raw = static_cast<std::byte*>(data.buffer().raw_ptr());
-      weights.arrays_.emplace(view.name,
-                              mx::array(std::move(data), std::move(shape), mlx_dtype(view.dtype)));
-      jobs.push_back({streaming::ViewReader(view, sources), raw});
+      mx::array array = memory.take(std::move(shape), mlx_dtype(view.dtype));
+      jobs.push_back({streaming::ViewReader(view, sources),
+                      reinterpret_cast<std::byte*>(array.data<std::uint8_t>())});
+      weights.arrays_.emplace(view.name, std::move(array));
     }
   }
   MLXMILL_TRY(Reading(jobs, bytes(layout, dtype), callbacks).run());
