@@ -4,6 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/matmul_highway.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -134,7 +135,8 @@ void decode_row(const MatrixView& w, std::size_t n, float* scratch, float* to) {
 // So many columns of a few rows of x stay in the first-level cache.
 constexpr std::size_t kBatchCols = 1024;
 
-/// Sums of a tile on their way over the columns: a vector for each pair of rows.
+/// Sums of a tile on their way over the columns: a vector for each pair of rows, those of a row of
+/// weights together.
 struct TileSums {
   HWY_ALIGN float lanes[4 * kFloatBatchRows * kLanes];
 };
@@ -146,7 +148,7 @@ HWY_INLINE void add_tile(const float* x, std::size_t x_stride, const float* w, s
   Floats sum[kM][kN];
   for (std::size_t a = 0; a < kM; ++a) {
     for (std::size_t b = 0; b < kN; ++b) {
-      sum[a][b] = hn::Load(FloatTag(), sums + (a * kN + b) * kLanes);
+      sum[a][b] = hn::Load(FloatTag(), sums + (b * kM + a) * kLanes);
     }
   }
   for (; k < end; k += kLanes) {
@@ -159,7 +161,7 @@ HWY_INLINE void add_tile(const float* x, std::size_t x_stride, const float* w, s
   }
   for (std::size_t a = 0; a < kM; ++a) {
     for (std::size_t b = 0; b < kN; ++b) {
-      hn::Store(sum[a][b], FloatTag(), sums + (a * kN + b) * kLanes);
+      hn::Store(sum[a][b], FloatTag(), sums + (b * kM + a) * kLanes);
     }
   }
 }
@@ -187,11 +189,8 @@ void batch_row(const Product& p, const float* x, std::size_t i, const float* w, 
     }
   }
   for (std::size_t b = 0; b < count; ++b) {
-    // Where the tile of this row starts, and how many rows it has.
-    const std::size_t tile = b / kN * kN + kN <= count ? kN : 1;
-    const std::size_t first = tile == 1 ? b : b / kN * kN;
     for (std::size_t a = 0; a < kM; ++a) {
-      const float* lanes = sums.lanes + (kM * first + a * tile + b - first) * kLanes;
+      const float* lanes = sums.lanes + (kM * b + a) * kLanes;
       ref::store(p.type, sum_of(hn::Load(FloatTag(), lanes)), y_row(p, i + a), n + b);
     }
   }
@@ -216,25 +215,59 @@ void batch_rows(const Product& p, const float* prepared, std::size_t first, std:
   }
 }
 
-/// Plain weights meet few rows of x: each row is widened in the cache, then multiplied.
+/// Plain weights meet kM rows of x as they are read.
+template <DType kType, std::size_t kM>
 void plain_rows(const Product& p, const float* prepared, std::size_t first, std::size_t last) {
   const MatrixView& w = p.weight;
-  constexpr std::size_t kPart = 1024;
-  HWY_ALIGN float part[kPart];
+  // Sums side by side: one would wait for itself.
+  constexpr std::size_t kSums = kM == 1 ? 4 : 2;
+  constexpr std::size_t kStep = kSums * kLanes;
+  const std::size_t ahead = fetch_ahead(row_bytes(w), 1);
   for (std::size_t n = first; n < last; ++n) {
-    Floats total[kVectorRows];
-    for (Floats& t : total) t = hn::Zero(FloatTag());
-    for (std::size_t k = 0; k < w.cols; k += kPart) {
-      const std::size_t now = std::min(kPart, w.cols - k);
-      widen(w.type, weight_row(w, n) + k * dtype_bytes(w.type), now, part);
-      for (std::size_t m = 0; m < p.count; ++m) {
-        total[m] = add_products(part, prepared + m * row_floats(w) + k, padded(now), total[m]);
+    const std::uint8_t* row = weight_row(w, n);
+    const float* x = prepared;
+    Floats total[kM][kSums];
+    for (auto& of_row : total) {
+      for (Floats& t : of_row) t = hn::Zero(FloatTag());
+    }
+    const auto add = [&](std::size_t sum, Floats weights, std::size_t k) HWY_ATTR {
+      for (std::size_t m = 0; m < kM; ++m) {
+        const Floats xs = hn::LoadU(FloatTag(), x + m * row_floats(w) + k);
+        total[m][sum] = hn::MulAdd(weights, xs, total[m][sum]);
+      }
+    };
+    std::size_t k = 0;
+    for (; k + kStep <= w.cols; k += kStep) {
+      hwy::Prefetch(row + k * kBytes<kType> + ahead);
+      for (std::size_t sum = 0; sum < kSums; ++sum) {
+        const std::size_t at = k + sum * kLanes;
+        add(sum, load_floats<kType>(row + at * kBytes<kType>), at);
       }
     }
-    for (std::size_t m = 0; m < p.count; ++m) {
-      ref::store(p.type, sum_of(total[m]) * w.factor, y_row(p, m), n);
+    HWY_ALIGN float rest[kLanes];
+    for (; k < w.cols; k += kLanes) {
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        rest[i] = k + i < w.cols ? ref::load(kType, row, k + i) : 0.0f;
+      }
+      add(0, hn::Load(FloatTag(), rest), k);
+    }
+    for (std::size_t m = 0; m < kM; ++m) {
+      for (std::size_t sum = 1; sum < kSums; ++sum) {
+        total[m][0] = hn::Add(total[m][0], total[m][sum]);
+      }
+      ref::store(p.type, sum_of(total[m][0]) * w.factor, y_row(p, m), n);
     }
   }
+}
+
+/// Calls f<kM>() for as many rows of x as there are, kVectorRows at most.
+template <class F>
+HWY_INLINE void with_count(std::size_t count, const F& f) {
+  static_assert(kVectorRows == 4);
+  if (count == 1) return f.template operator()<1>();
+  if (count == 2) return f.template operator()<2>();
+  if (count == 3) return f.template operator()<3>();
+  f.template operator()<4>();
 }
 
 void prepare_here(const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
@@ -257,17 +290,17 @@ void compute_here(const Product& p, const std::uint8_t* prepared, std::size_t fi
   const auto* x = reinterpret_cast<const float*>(prepared);
   auto* floats = reinterpret_cast<float*>(scratch);
   if (p.count > kVectorRows) return batch_rows(p, x, first, last, floats);
-  if (!p.weight.scheme) return plain_rows(p, x, first, last);
-  with_codes(p.weight, [&]<int kBits, Code kCode>() HWY_ATTR {
-    switch (p.count) {
-      case 1:
-        return vector_rows<kBits, kCode, 1>(p, x, first, last, floats);
-      case 2:
-        return vector_rows<kBits, kCode, 2>(p, x, first, last, floats);
-      case 3:
-        return vector_rows<kBits, kCode, 3>(p, x, first, last, floats);
-      default:
-        return vector_rows<kBits, kCode, 4>(p, x, first, last, floats);
+  with_count(p.count, [&]<std::size_t kM>() HWY_ATTR {
+    if (p.weight.scheme) {
+      with_codes(p.weight, [&]<int kBits, Code kCode>() HWY_ATTR {
+        vector_rows<kBits, kCode, kM>(p, x, first, last, floats);
+      });
+    } else if (p.weight.type == DType::kBF16) {
+      plain_rows<DType::kBF16, kM>(p, x, first, last);
+    } else if (p.weight.type == DType::kF16) {
+      plain_rows<DType::kF16, kM>(p, x, first, last);
+    } else {
+      plain_rows<DType::kF32, kM>(p, x, first, last);
     }
   });
 }
