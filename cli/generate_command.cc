@@ -174,7 +174,7 @@ Command add_generate_command(CLI::App& root) {
   add_switch(app, "--ignore-chat-template", args->ignore_chat_template,
              "go on with the prompt as it is, also where the model has a chat template")
       ->group(group);
-  add_text(app, "--prompt-cache", args->prompt_cache, kFileValue,
+  add_text(app, "--prompt-cache,--prompt-cache-file", args->prompt_cache, kFileValue,
            "keep what was computed in this file, and go on from it where the prompt begins alike")
       ->group(group);
   add_switch(app, "--json", args->json, "print the result as JSON");

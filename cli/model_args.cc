@@ -23,8 +23,12 @@ void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& cont
   add_integer(app, "--kv-bits", args.kv_bits, 2, 8,
               "keep keys and values in 2, 3, 4, 5, 6 or 8 bits (default: as floats)")
       ->group(group);
-  add_integer(app, "--kv-group-size", args.kv_group_size, 32, 128,
-              "with --kv-bits: 32, 64 or 128 (default: 64)")
+  add_integer(
+      app, "--kv-group-size", args.kv_group_size, 32, 128,
+      "with --kv-bits: 32, 64 or 128 (default: 64, or 32 where heads are no multiple of 64)")
+      ->group(group);
+  add_integer(app, "--quantized-kv-start", args.kv_start, 0, kMostContext,
+              "with --kv-bits: as floats until there are so many tokens (default: 0)")
       ->group(group);
   add_integer(app, "--prefill-step-size", args.prefill_step_size, 1, kMostContext,
               "tokens of a prompt that are computed at once (default: 512)")
@@ -48,6 +52,7 @@ ModelOptions model_options(const ModelArgs& args) {
   options.context = args.context.value_or(options.context);
   options.kv_bits = args.kv_bits;
   options.kv_group_size = args.kv_group_size.value_or(options.kv_group_size);
+  options.kv_start = args.kv_start.value_or(0);
   options.prefill_step_size = args.prefill_step_size.value_or(options.prefill_step_size);
   options.int8_activations = args.int8_activations;
   options.memory_bytes = args.memory.value_or(0);

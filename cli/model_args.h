@@ -15,7 +15,7 @@ inline constexpr const char* kHowItRuns = "How the model runs";
 
 struct ModelArgs {
   std::optional<std::string> path, dtype, architecture;
-  std::optional<int> context, kv_bits, kv_group_size, prefill_step_size;
+  std::optional<int> context, kv_bits, kv_group_size, kv_start, prefill_step_size;
   std::optional<std::uint64_t> memory;
   bool int8_activations = false, quiet = false;
 };

@@ -26,7 +26,11 @@ struct ModelOptions {
       4096;  ///< Tokens that memory is planned for; a sequence may not be longer.
   std::optional<int>
       kv_bits;  ///< Keys and values are kept with 2, 3, 4, 5, 6 or 8 bits; default: floats.
-  int kv_group_size = 64;  ///< 32, 64 or 128.
+  /// 32, 64 or 128, of which keys and values of a head are whole groups; 0: 64, or 32 where they
+  /// are not of 64.
+  int kv_group_size = 0;
+  /// With kv_bits: a sequence's keys and values stay floats until it has so many tokens, 0 or more.
+  std::int64_t kv_start = 0;
   /// At most so many keys and values a layer, 5 or more: the first 4 and the latest; default: all.
   /// Layers with a window of their own keep to that. Not together with kv_bits.
   std::optional<std::int64_t> max_kv_size;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "architectures/forward/stacks.h"
 #include "base/checked_math.h"
@@ -43,8 +44,13 @@ Status check_options(const ModelOptions& o) {
     return Error(Code::kUsage, "a limited number of keys and values cannot be quantized")
         .hint("choose either fewer of them or fewer bits");
   }
+  if (o.kv_start < 0) {
+    return Error(Code::kUsage, fmt::format("keys and values are quantized from {} tokens on; "
+                                           "expected 0 or more",
+                                           o.kv_start));
+  }
   if (!o.kv_bits) return {};
-  auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size);
+  auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size == 0 ? 64 : o.kv_group_size);
   if (!scheme) return std::move(scheme).error().at("keys and values");
   return {};
 }
@@ -110,7 +116,8 @@ class Opener {
     states_.kv_bits = o_.kv_bits;
     states_.max_size = std::min<std::int64_t>(o_.max_kv_size.value_or(0), kMaxContext);
     states_.step = o_.prefill_step_size;
-    states_.kv_group_size = o_.kv_group_size;
+    MLXMILL_TRY(choose_kv_groups());
+    states_.kv_start = o_.kv_start;
     states_.dtype = runtime::mlx_dtype(dtype_.value_or(DType::kBF16));
     facts_.cache_bytes = runtime::state_bytes(forward_, states_, o_.context);
     const std::uint64_t free = base::available_memory();
@@ -132,25 +139,57 @@ class Opener {
         .hint("try fewer bits, a smaller context, or keys and values of 8 or 4 bits");
   }
 
-  Status check_limit() const {
-    if (!o_.max_kv_size) return {};
+  /// Calls f(spec) for every block of a kind; ends with the first error.
+  template <typename Spec, typename F>
+  Status for_each_block(const F& f) const {
     for (const architectures::LayerSpec& layer : forward_.layers) {
       for (const architectures::StepSpec& step : layer) {
-        const auto* attention = std::get_if<architectures::AttentionSpec>(&step.block);
-        if (attention && attention->indexer) {
-          return Error(Code::kUnsupported,
-                       "attention to chosen blocks needs the keys and values of all tokens; "
-                       "their number cannot be limited")
-              .at(o_.path.string());
+        const auto* spec = std::get_if<Spec>(&step.block);
+        if (!spec) continue;
+        if (Status status = f(*spec); !status) {
+          return std::move(status).error().at(o_.path.string());
         }
-        if (!std::holds_alternative<architectures::LatentAttentionSpec>(step.block)) continue;
-        return Error(Code::kUnsupported,
-                     "latent attention keeps one short vector for each token; "
-                     "their number cannot be limited")
-            .at(o_.path.string());
       }
     }
     return {};
+  }
+
+  Status choose_kv_groups() {
+    states_.kv_group_size = o_.kv_group_size == 0 ? 64 : o_.kv_group_size;
+    if (!o_.kv_bits) return {};
+    std::int64_t common = 0;
+    MLXMILL_TRY(for_each_block<architectures::AttentionSpec>(
+        [&](const architectures::AttentionSpec& spec) -> Status {
+          if (spec.shares < 0) common = std::gcd(common, std::gcd(spec.head_dim, spec.value_dim));
+          return {};
+        }));
+    if (o_.kv_group_size == 0 && common % 64 != 0) states_.kv_group_size = 32;
+    if (common % states_.kv_group_size == 0) return {};
+    Error error(
+        Code::kUnsupported,
+        fmt::format("keys and values of a head are multiples of {} elements; to quantize them "
+                    "expected multiples of the group size {}",
+                    common, states_.kv_group_size));
+    return std::move(error)
+        .hint(common % 32 == 0 ? "try --kv-group-size 32" : "leave out --kv-bits")
+        .at(o_.path.string());
+  }
+
+  Status check_limit() const {
+    if (!o_.max_kv_size) return {};
+    MLXMILL_TRY(for_each_block<architectures::AttentionSpec>(
+        [](const architectures::AttentionSpec& spec) -> Status {
+          if (!spec.indexer) return {};
+          return Error(Code::kUnsupported,
+                       "attention to chosen blocks needs the keys and values of all tokens; "
+                       "their number cannot be limited");
+        }));
+    return for_each_block<architectures::LatentAttentionSpec>(
+        [](const architectures::LatentAttentionSpec&) -> Status {
+          return Error(Code::kUnsupported,
+                       "latent attention keeps one short vector for each token; "
+                       "their number cannot be limited");
+        });
   }
 
   Result<Model::Parts> load() {
@@ -176,9 +215,9 @@ class Opener {
   /// Of everything that decides what a cache holds: names, shapes and types of the weights, their
   /// sizes on disk, and how keys and values are kept.
   std::string fingerprint() const {
-    std::string text =
-        fmt::format("{} {} {} {} {} {}", facts_.family, facts_.weight_bytes, o_.kv_bits.value_or(0),
-                    o_.kv_group_size, o_.max_kv_size.value_or(0), o_.int8_activations);
+    std::string text = fmt::format("{} {} {} {} {} {} {}", facts_.family, facts_.weight_bytes,
+                                   o_.kv_bits.value_or(0), states_.kv_group_size, o_.kv_start,
+                                   o_.max_kv_size.value_or(0), o_.int8_activations);
     for (const formats::CheckpointTensor& t : source_.checkpoint.tensors) {
       text += fmt::format("\n{} {} {}", t.tensor.name, base::to_string(t.tensor.shape),
                           t.tensor.end - t.tensor.begin);

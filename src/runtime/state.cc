@@ -27,17 +27,38 @@ mx::array with_room(const mx::array& buffer, int more) {
 
 architectures::StateFormat state_format(const StateOptions& options) {
   const std::int64_t most = options.max_size > 0 ? options.max_size - 1 + options.step : 0;
-  return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size, most};
+  const std::int64_t floats = options.kv_start > 0 ? options.kv_start - 1 + options.step : 0;
+  return {mx::size_of(options.dtype), options.kv_bits, options.kv_group_size, most, floats};
 }
 
 KvState::KvState(const StateOptions& options, std::int64_t window, bool indexed)
-    : options_(options), window_(window), indexed_(indexed) {}
+    : options_(options),
+      window_(window),
+      indexed_(indexed),
+      has_codes_(options.kv_bits && options.kv_start == 0) {}
 
 std::vector<mx::array> KvState::quantized(const mx::array& x) const {
-  if (!options_.kv_bits) return {x};
+  if (!has_codes_) return {x};
   const Scheme scheme{Mode::kAffine, *options_.kv_bits, options_.kv_group_size};
   if (computes_on_cpu(x)) return quantize_on_cpu(x, scheme);
   return mx::quantize(x, options_.kv_group_size, *options_.kv_bits);
+}
+
+/// What was kept as floats becomes codes. Source: mlx_lm/generate.py maybe_quantize_kv_cache.
+void KvState::quantize_from_now_on() {
+  has_codes_ = true;
+  std::vector<mx::array> buffers;
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    if (i < 2) {
+      for (mx::array& part : quantized(settled(mx::contiguous(buffers_[i])))) {
+        buffers.push_back(settled(std::move(part)));
+      }
+      buffers_[i] = mx::array(0);  // Codes and floats of one tensor at most are held at once.
+    } else {
+      buffers.push_back(buffers_[i]);
+    }
+  }
+  buffers_ = std::move(buffers);
 }
 
 /// Forgets what is out of sight, once enough has gathered, and grows the buffers for `length` more.
@@ -91,6 +112,9 @@ int KvState::forget_oldest(int length) {
 KeysValues KvState::append(const mx::array& keys, const mx::array& values,
                            const std::optional<mx::array>& index) {
   const int length = keys.shape(2);
+  if (options_.kv_bits && !has_codes_ && dropped_ + size_ >= options_.kv_start) {
+    quantize_from_now_on();
+  }
   std::vector<mx::array> parts = quantized(keys);
   const std::vector<mx::array> value_parts = quantized(values);
   parts.insert(parts.end(), value_parts.begin(), value_parts.end());
@@ -118,7 +142,7 @@ KeysValues KvState::append(const mx::array& keys, const mx::array& values,
   KeysValues result;
   result.length = seen;
   result.limit = is_limited() ? options_.max_size : 0;
-  result.bits = options_.kv_bits.value_or(0);
+  result.bits = has_codes_ ? *options_.kv_bits : 0;
   result.group_size = options_.kv_group_size;
   const std::size_t n = indexed_ ? buffers_.size() - 1 : buffers_.size();
   for (std::size_t i = 0; i < n; ++i) {
@@ -136,9 +160,11 @@ std::vector<mx::array> KvState::arrays() const {
 }
 
 bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
-  const std::size_t expected = (options_.kv_bits ? 6U : 2U) + (indexed_ ? 1U : 0U);
   if (arrays.empty()) return tokens == 0;
-  if (arrays.size() != expected || arrays[0].ndim() != 4) return false;
+  const std::size_t parts = arrays.size() - (indexed_ ? 1U : 0U);
+  const bool has_codes = options_.kv_bits && parts == 6;
+  const bool has_floats = (!options_.kv_bits || options_.kv_start > 0) && parts == 2;
+  if ((!has_codes && !has_floats) || arrays[0].ndim() != 4) return false;
   const int size = arrays[0].shape(2);
   for (const mx::array& array : arrays) {
     if (array.ndim() != 4 || array.shape(2) != size) return false;
@@ -147,6 +173,7 @@ bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
   const std::int64_t kept = is_limited() ? options_.max_size : window_;
   if (size > tokens || (size < tokens && (kept == 0 || size < kept - 1))) return false;
   buffers_ = std::move(arrays);
+  has_codes_ = has_codes;
   size_ = size;
   next_ = 0;
   dropped_ = tokens - size;

@@ -16,6 +16,7 @@ struct StateOptions {
   mx::Dtype dtype = mx::bfloat16;  ///< Of activations.
   std::optional<int> kv_bits;      ///< Quantized with so many bits (affine); empty: as computed.
   int kv_group_size = 64;
+  std::int64_t kv_start = 0;  ///< Tokens of a sequence from which on it is quantized.
   /// Positions that attention without a window keeps, 0: all. The first kKeptFirst of a sequence
   /// stay, the oldest of the others go.
   std::int64_t max_size = 0;
@@ -78,6 +79,7 @@ class KvState final : public State {
 
  private:
   std::vector<mx::array> quantized(const mx::array& x) const;
+  void quantize_from_now_on();
   void make_room(int length);
   int forget_oldest(int length);
   bool is_limited() const { return options_.max_size > 0 && window_ == 0; }
@@ -89,6 +91,7 @@ class KvState final : public State {
   std::vector<mx::array> buffers_;  ///< Of keys, of values, of the index; tokens along axis 2.
   int size_ = 0;                    ///< Tokens in the buffers.
   std::int64_t dropped_ = 0;        ///< Tokens before them.
+  bool has_codes_ = false;          ///< Whether keys and values in the buffers are quantized.
   int next_ = 0;  ///< The place in a full buffer of limited size that is written next.
 };
 

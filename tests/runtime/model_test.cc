@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "mlxmill/run.h"
 #include "temp_folder.h"
@@ -16,7 +18,7 @@ using ::testing::HasSubstr;
 const std::filesystem::path kSample =
     std::filesystem::path(MLXMILL_SOURCE_DIR) / "models/sample-llama";
 
-Result<Model> open_sample(void (*change)(ModelOptions&) = nullptr) {
+Result<Model> open_sample(const std::function<void(ModelOptions&)>& change = nullptr) {
   ModelOptions options;
   options.path = kSample;
   options.dtype = DType::kF32;
@@ -159,6 +161,39 @@ TEST(Model, QuantizedKeysAndValuesStayClose) {
   const float difference = largest_difference(got->values, expected->values);
   EXPECT_GT(difference, 0);
   EXPECT_LT(difference, 0.5F);
+}
+
+TEST(Model, QuantizesKeysAndValuesInGroupsThatFitAHead) {
+  const auto with_group_size = [](int size, const std::filesystem::path& path = kSample) {
+    return open_sample([&](ModelOptions& o) {
+      o.path = path;
+      o.kv_bits = 4;
+      o.kv_group_size = size;
+    });
+  };
+  // Heads of the sample have 64.
+  const auto chosen = with_group_size(0);
+  ASSERT_TRUE(chosen) << chosen.error().message();
+  EXPECT_EQ(chosen->facts().cache_bytes, with_group_size(64)->facts().cache_bytes);
+  const auto refused = with_group_size(128);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnsupported);
+  EXPECT_THAT(
+      refused.error().message(),
+      HasSubstr("multiples of 64 elements; to quantize them expected multiples of the group "
+                "size 128"));
+  EXPECT_EQ(refused.error().hint(), "try --kv-group-size 32");
+
+  const auto shared = std::filesystem::path(MLXMILL_SOURCE_DIR) / "../shared";
+  if (!std::filesystem::is_directory(shared)) GTEST_SKIP() << "no " << shared;
+  // Of 32, and of 16.
+  const auto smaller = with_group_size(0, shared / "checkpoints/llama");
+  ASSERT_TRUE(smaller) << smaller.error().message();
+  ModelCache cache = smaller->new_cache();
+  EXPECT_TRUE(smaller->run(some_ids(20), cache));
+  const auto none = with_group_size(0, shared / "models/TinyStories-656K-embed");
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().hint(), "leave out --kv-bits");
 }
 
 TEST(Model, RefusesTokensOutOfRangeAndSequencesBeyondTheContext) {

@@ -158,15 +158,50 @@ TEST(KvState, QuantizesWithScalesAndBiases) {
   EXPECT_EQ(first_elements(back), range(0, 40));
 }
 
+TEST(KvState, QuantizesFromANumberOfTokensOn) {
+  StateOptions options;
+  options.kv_bits = 8;
+  options.kv_group_size = 32;
+  options.kv_start = 30;
+  KvState state(options, 0);
+  // A chunk that begins before stays as it is, with what was there.
+  EXPECT_EQ(state.append(positions(0, 20), positions(0, 20)).bits, 0);
+  EXPECT_EQ(first_elements(state.append(positions(20, 15), positions(20, 15)).keys[0]),
+            range(0, 35));
+  KvState early(options, 0);
+  ASSERT_TRUE(early.restore(state.arrays(), 35));
+  for (KvState* each : {&state, &early}) {
+    const KeysValues kv = each->append(positions(35, 5), positions(1035, 5));
+    EXPECT_EQ(kv.bits, 8);
+    ASSERT_EQ(kv.keys.size(), 3U);
+    const mx::array keys = mx::dequantize(kv.keys[0], kv.keys[1], kv.keys[2], 32, 8);
+    EXPECT_EQ(first_elements(keys), range(0, 40));
+  }
+  KvState late(options, 0);
+  ASSERT_TRUE(late.restore(state.arrays(), 40));
+  EXPECT_EQ(late.append(positions(40, 1), positions(40, 1)).bits, 8);
+}
+
 TEST(KvState, PlanCountsAtLeastWhatIsHeld) {
   StateOptions options;
   options.dtype = mx::float32;
+  options.kv_group_size = 32;
+  options.step = 1;
   for (const std::int64_t window : {0, 10}) {
-    KvState state(options, window);
-    for (int i = 0; i < 700; ++i) state.append(positions(i, 1), positions(i, 1));
-    std::uint64_t held = 0;
-    for (const mx::array& array : state.held()) held += array.nbytes();
-    EXPECT_LE(held, architectures::kv_bytes(state_format(options), window, 700, 1, 32, 32));
+    for (const int start : {0, 1, 600, 1000}) {
+      if (start > 0) options.kv_bits = 4;
+      options.kv_start = start;
+      KvState state(options, window);
+      for (int i = 0; i < 700; ++i) {
+        state.append(positions(i, 1), positions(i, 1));
+        std::uint64_t held = 0;
+        for (const mx::array& array : state.held()) held += array.nbytes();
+        const auto format = state_format(options);
+        ASSERT_LE(held, architectures::kv_bytes(format, window, i + 1, 1, 32, 32)) << i;
+        ASSERT_LE(held, architectures::kv_bytes(format, window, 700, 1, 32, 32)) << i;
+      }
+    }
+    options.kv_bits.reset();
   }
 }
 

@@ -118,9 +118,17 @@ std::uint64_t kv_bytes(const StateFormat& format, std::int64_t window, std::int6
   const std::uint64_t elements =
       times(product({kept, heads}), sum({product({key_size}), product({value_size})}));
   if (!format.kv_bits) return times(elements, format.float_bytes);
+  StateFormat plain = format;
+  plain.kv_bits.reset();
+  const std::uint64_t before = format.float_tokens == 0
+                                   ? 0
+                                   : kv_bytes(plain, window, std::min(tokens, format.float_tokens),
+                                              heads, key_size, value_size);
   const std::uint64_t codes = times(elements, static_cast<std::uint64_t>(*format.kv_bits));
   const std::uint64_t groups = elements / static_cast<std::uint64_t>(format.kv_group_size);
-  return sum({codes == kMost ? kMost : codes / 8, times(groups, 2 * format.float_bytes)});
+  const std::uint64_t after =
+      sum({codes == kMost ? kMost : codes / 8, times(groups, 2 * format.float_bytes)});
+  return std::max(before, after);
 }
 
 std::uint64_t state_bytes(const Forward& forward, const StateFormat& format, std::int64_t tokens) {

@@ -18,7 +18,8 @@ struct StateFormat {
   std::uint64_t float_bytes = 2;  ///< Of one activation.
   std::optional<int> kv_bits;     ///< Quantized with so many bits (affine); empty: as computed.
   int kv_group_size = 64;
-  std::int64_t most_tokens = 0;  ///< That attention without a window keeps; 0: all.
+  std::int64_t most_tokens = 0;   ///< That attention without a window keeps; 0: all.
+  std::int64_t float_tokens = 0;  ///< With kv_bits: most that are kept before they are quantized.
 };
 
 /// Bytes of keys and values of `heads` heads after `tokens` tokens, at most. `window`: keys that a
