@@ -34,8 +34,11 @@ enum class Form {
   kEight,   // Eight bits.
   kSigned,  // Eight bits, which meet x of 8 bits as codes less 128.
   kAny,     // Two to six bits, spread by shuffles.
-  kFp4,     // MXFP4, as twice its value by a shuffle.
+  kFp4,     // FP4, as twice its value by a shuffle.
+  kNvfp4,   // The same in groups of 16.
 };
+
+constexpr bool is_fp4(Form form) { return form == Form::kFp4 || form == Form::kNvfp4; }
 
 /// Vectors in which codes meet integers T. Thirty-two bytes at most: groups are whole vectors.
 template <class T>
@@ -126,7 +129,7 @@ void lay_out(const T* from, std::size_t n, T* to) {
         if constexpr (kForm == Form::kAny) {
           // Bytes hold two vectors of 16 bits, one in the low and one in the high halves.
           code = sizeof(T) == 1 ? i % 2 * (kCount / 2) + i / 2 : field * kCount + i;
-        } else if constexpr (kForm == Form::kFp4) {
+        } else if constexpr (is_fp4(kForm)) {
           code = place_of_fp4(code, C::kCodes);
         }
         to[chunk + field * kCount + i] = from[chunk + code];

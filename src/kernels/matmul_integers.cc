@@ -1,4 +1,4 @@
-// Products with affine and MXFP4 codes in integers, on every SIMD target: codes meet x as the
+// Products with affine and FP4 codes in integers, on every SIMD target: codes meet x as the
 // integers that they are (FP4 as twice its value), and only sums over a group become floats.
 // Sums over a group are exact; groups are added in F32.
 #include "kernels/targets.h"
@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -84,13 +85,13 @@ struct GroupSums {
   using L = Lanes<T>;
   using C = Chunk<T, kForm>;
   using Sums = hn::Vec<typename L::Sum>;
-  static constexpr bool kSigned = kForm == Form::kSigned || kForm == Form::kFp4;
+  static constexpr bool kSigned = kForm == Form::kSigned || is_fp4(kForm);
 
   /// One chunk of codes; `at` is the place of its first one in the rows of x.
   static HWY_INLINE void add(const std::uint8_t* codes, const Spread& spread,
                              const T* const (&x)[kM], std::size_t at, Sums (&low)[kM],
                              Sums (&high)[kM]) {
-    if constexpr (kForm == Form::kFp4) {
+    if constexpr (is_fp4(kForm)) {
       const auto all = fp4_codes(codes);
       if constexpr (sizeof(T) == 2) {
         const typename L::Int d;
@@ -222,6 +223,14 @@ HWY_INLINE V meet_parameters(D d, const float* scales, const float* biases, cons
   return hn::MulAdd(own, hn::LoadU(d, sums + g), total);
 }
 
+/// Units of two groups of FP4 for the sums over one chunk: its low and its high codes lie in halves
+/// of a vector, and groups in halves of those. Two floats more are read.
+template <class D>
+HWY_INLINE auto units_of_halves(D d, const float* units) {
+  const auto both = hn::LoadDup128(d, units);
+  return hn::InterleaveLower(d, both, both);
+}
+
 /// Outputs n to n + kR of rows i to i + kM of x. kChunks: how many make a group; 0: any number.
 template <class T, Form kForm, std::size_t kR, std::size_t kM, std::size_t kChunks = 0>
 HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& spread,
@@ -247,12 +256,14 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
     }
   }
   const std::uint8_t* codes = weights.codes;
-  const std::size_t chunk_bytes = kForm == Form::kAny   ? 2 * spread.bytes
-                                  : kForm == Form::kFp4 ? L::kBytes / 2
-                                                        : L::kBytes;
+  const std::size_t chunk_bytes = kForm == Form::kAny ? 2 * spread.bytes
+                                  : is_fp4(kForm)     ? L::kBytes / 2
+                                                      : L::kBytes;
   const std::size_t group = group_of(p.weight);
   std::size_t at = 0;
-  for (std::size_t g = 0; g < groups; ++g) {
+  constexpr bool kTwoGroups = kForm == Form::kNvfp4 && C::kCodes == 32;  // In a chunk.
+  constexpr std::size_t kStep = kTwoGroups ? 2 : 1;
+  for (std::size_t g = 0; g < groups; g += kStep) {
     hn::Vec<typename L::Sum> low[kR][kM];
     hn::Vec<typename L::Sum> high[kR][kM];
     for (std::size_t r = 0; r < kR; ++r) {
@@ -267,7 +278,9 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
       at += C::kCodes;
       codes += chunk_bytes;
     };
-    if constexpr (kChunks == 0) {
+    if constexpr (kTwoGroups) {
+      add_chunk();
+    } else if constexpr (kChunks == 0) {
       for (std::size_t k = 0; k < group; k += C::kCodes) add_chunk();
     } else {
       for (std::size_t c = 0; c < kChunks; ++c) add_chunk();
@@ -276,7 +289,12 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
       for (std::size_t m = 0; m < kM; ++m) {
         const std::size_t k = r * kM + m;
         const auto dot = hn::ConvertTo(Float(), hn::Add(low[r][m], high[r][m]));
-        total[k] = hn::MulAdd(dot, hn::Set(Float(), weights.units[k * units_step + g]), total[k]);
+        const float* unit = weights.units + k * units_step + g;
+        if constexpr (kTwoGroups) {
+          total[k] = hn::MulAdd(dot, units_of_halves(Float(), unit), total[k]);
+        } else {
+          total[k] = hn::MulAdd(dot, hn::Set(Float(), *unit), total[k]);
+        }
       }
     }
   }
@@ -290,11 +308,17 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
   }
 }
 
-/// Half of what a scale of MXFP4 stands for.
-HWY_INLINE float half_of_scale(std::uint32_t byte) {
-  // All but the smallest are normal numbers, and 255 is NaN.
-  if (byte - 2 < 253) return ref::float_of((byte - 1) << 23);
-  return ref::block_scale_value(Mode::kMxfp4, DType::kF32, static_cast<std::uint8_t>(byte)) / 2;
+/// Half of what each scale of FP4 stands for.
+template <Mode kMode>
+const float* half_scales() {
+  static const std::array<float, 256> halves = [] {
+    std::array<float, 256> all{};
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      all[k] = ref::block_scale_value(kMode, DType::kF32, static_cast<std::uint8_t>(k)) / 2;
+    }
+    return all;
+  }();
+  return halves.data();
 }
 
 /// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
@@ -306,7 +330,9 @@ void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is
     widen(w.type, from, n, scales);
     widen(w.type, parameter_row(w, w.biases, first), n, biases);
   } else {
-    for (std::size_t k = 0; k < n; ++k) scales[k] = half_of_scale(from[k]);
+    const float* halves =
+        w.scheme->mode == Mode::kMxfp4 ? half_scales<Mode::kMxfp4>() : half_scales<Mode::kNvfp4>();
+    for (std::size_t k = 0; k < n; ++k) scales[k] = halves[from[k]];
     std::fill(biases, biases + n, 0.0f);
   }
   const std::size_t room = integers::task_parameters(w);
@@ -384,6 +410,7 @@ HWY_INLINE void with_form(const Product& p, const F& f) {
   const Scheme& scheme = *p.weight.scheme;
   const auto with_type = [&]<class T>() HWY_ATTR {
     if (scheme.mode == Mode::kMxfp4) return f.template operator()<T, Form::kFp4>();
+    if (scheme.mode == Mode::kNvfp4) return f.template operator()<T, Form::kNvfp4>();
     if (scheme.bits == 8) {
       if constexpr (sizeof(T) == 1) return f.template operator()<T, Form::kSigned>();
       return f.template operator()<T, Form::kEight>();
@@ -461,7 +488,10 @@ bool target_in_force_has_code() {
 }
 
 bool has_integer_codes(const MatrixView& w) {
-  return is_affine(w) || (w.scheme && w.scheme->mode == Mode::kMxfp4);
+  if (!w.scheme) return false;
+  // Groups of 16 are read by twos.
+  if (w.scheme->mode == Mode::kNvfp4) return w.cols % 32 == 0;
+  return is_affine(w) || w.scheme->mode == Mode::kMxfp4;
 }
 
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
@@ -497,7 +527,8 @@ const MatmulEngine& int16_engine() {
 
 const MatmulEngine& int8_engine() {
   static const MatmulEngine engine = engine_of("highway-int8", [](const Product& p) {
-    return p.int8_x && has_integer_codes(p.weight) && target_in_force_has_code();
+    return p.int8_x && has_integer_codes(p.weight) && p.weight.scheme->mode != Mode::kNvfp4 &&
+           target_in_force_has_code();
   });
   return engine;
 }

@@ -158,13 +158,15 @@ void every_scheme_and_type(bool all_types) {
         if (scheme.mode != Mode::kAffine && weight_type != DType::kBF16) continue;
         expect_right(scheme, weight_type, type, 5, 3 * group, 1, 1);
         expect_right(scheme, weight_type, type, 7, 5 * group, 6);
+        expect_right(scheme, weight_type, type, 3, 8 * group, 2);
       }
     }
   }
 }
 
 void every_count() {
-  for (const Scheme& scheme : {Scheme{Mode::kAffine, 4, 64}, Scheme{Mode::kMxfp4, 4, 32}}) {
+  for (const Scheme& scheme :
+       {Scheme{Mode::kAffine, 4, 64}, Scheme{Mode::kMxfp4, 4, 32}, Scheme{Mode::kNvfp4, 4, 16}}) {
     for (const std::size_t count : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 49}) {
       expect_right(scheme, DType::kBF16, DType::kBF16, 35, 192, count, count % 2);
     }
