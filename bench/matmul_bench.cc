@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bandwidth.h"
@@ -142,7 +143,7 @@ int main(int argc, char** argv) {
   const std::size_t memory = std::size_t(argc > 4 ? std::atoi(argv[4]) : 280) << 20;
   const int threads = argc > 1 ? std::atoi(argv[1]) : base::available_cores();
   if (argc > 2 && !kernels::set_matmul_engine(argv[2])) return 2;
-  const bool int8_x = argc > 2 && std::string(argv[2]) == "highway-int8";
+  const bool int8_x = argc > 2 && std::string_view(argv[2]).starts_with("highway-int8");
   base::ThreadPool pool(threads);
   const double bandwidth = mlxmill::bench::read_bandwidth(pool, memory, kRepeats);
   std::printf("%d threads read %.1f GB/s\n\n", threads, bandwidth / 1e9);

@@ -14,6 +14,11 @@ inline std::size_t prepared_row_bytes(const Product& p) {
   return integer_bytes(p) + 2 * padded(groups_of(p.weight)) * sizeof(float);
 }
 
+/// Whether the codes of a weight may meet x of 8 bits.
+inline bool has_int8_codes(const MatrixView& w) {
+  return is_affine(w) || (w.scheme && w.scheme->mode == Mode::kMxfp4);
+}
+
 /// Room for the scales or biases of a task, and what a vector may read beyond them.
 inline std::size_t task_parameters(const MatrixView& w) {
   return padded(vector_task_rows(w) * groups_of(w)) + 16;

@@ -18,9 +18,9 @@ namespace {
 
 // Best first. The last takes everything.
 const MatmulEngine* const* engines(std::size_t* count) {
-  static const MatmulEngine* const all[] = {&int8_engine(),     &avx512_vnni_engine(),
-                                            &amx_bf16_engine(), &avx512_bf16_engine(),
-                                            &int16_engine(),    &highway_engine()};
+  static const MatmulEngine* const all[] = {
+      &int8_batch_engine(),  &int8_engine(),  &avx512_vnni_engine(), &amx_bf16_engine(),
+      &avx512_bf16_engine(), &int16_engine(), &highway_engine()};
   *count = std::size(all);
   return all;
 }

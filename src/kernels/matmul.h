@@ -55,10 +55,10 @@ struct Product {
 /// Threads: the caller's and those of `pool`. The result does not depend on how many there are.
 void multiply(std::span<const Product> products, base::ThreadPool& pool);
 
-/// What can compute products, best first: "highway-int8" where int8_x asks for it, "avx512-vnni"
-/// for few rows of BF16 and affine codes, "amx-bf16" and "avx512-bf16" for BF16 activations on the
-/// machines that have them, "highway-int16" for few rows of BF16 and affine or MXFP4 codes,
-/// "highway" for everything.
+/// What can compute products, best first: "highway-int8-batch" for many rows and "highway-int8" for
+/// few where int8_x asks for it, "avx512-vnni" for few rows of BF16 and affine codes, "amx-bf16"
+/// and "avx512-bf16" for BF16 activations on the machines that have them, "highway-int16" for few
+/// rows of BF16 and affine or FP4 codes, "highway" for everything.
 std::vector<std::string> supported_matmul_engines();
 
 /// Restricts products to one engine (others still get what it cannot take); "auto" lifts it. Not

@@ -10,26 +10,15 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "kernels/active_target.h"
+#include "kernels/integer_products-inl.h"
 #include "kernels/integer_rows-inl.h"
 #include "kernels/matmul_engine.h"
 #include "kernels/ref/matmul.h"
-
-// Which code this target has: its own, that of AVX2 (AVX-512 has nothing better for vectors of 32
-// bytes), or none, where bytes cannot be shuffled.
-#undef MLXMILL_INTEGERS_OWN
-#undef MLXMILL_INTEGERS_OF_AVX2
-#if HWY_ARCH_X86 && HWY_TARGET < HWY_AVX2 && HWY_STATIC_TARGET > HWY_AVX2 && \
-    (HWY_TARGETS & HWY_AVX2)
-#define MLXMILL_INTEGERS_OF_AVX2 1
-#elif MLXMILL_TARGET_HAS_VECTORS && HWY_TARGET != HWY_SSE2
-#define MLXMILL_INTEGERS_OWN 1
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace mlxmill::kernels {
@@ -152,30 +141,8 @@ struct GroupSums {
       code = hn::Xor(code, hn::Set(typename L::Int(), std::int8_t{-128}));
     for (std::size_t m = 0; m < kM; ++m) {
       const auto xs = hn::LoadU(typename L::Int(), x[m] + at);
-      pairs[m] = hn::Add(pairs[m], pair_products(hn::DFromV<P>(), code, xs));
+      pairs[m] = hn::Add(pairs[m], pair_products<kSigned>(hn::DFromV<P>(), code, xs));
     }
-  }
-
-  /// Neighbouring products added. Codes are -128 to 127, x -127 to 127: they fit 16 bits.
-  template <class D, class V>
-  static HWY_INLINE hn::Vec<D> pair_products(D d, V code, V x) {
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2  // Better targets have lower numbers.
-    if constexpr (L::kCount == 32) {
-      if constexpr (!kSigned) return hn::Vec<D>{_mm256_maddubs_epi16(code.raw, x.raw)};
-      return hn::Vec<D>{_mm256_maddubs_epi16(hn::Abs(code).raw, _mm256_sign_epi8(x.raw, code.raw))};
-    }
-#endif
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
-    if constexpr (L::kCount == 16) {
-      if constexpr (!kSigned) return hn::Vec<D>{_mm_maddubs_epi16(code.raw, x.raw)};
-      return hn::Vec<D>{_mm_maddubs_epi16(hn::Abs(code).raw, _mm_sign_epi8(x.raw, code.raw))};
-    }
-#endif
-    const auto even = [&](V v) HWY_ATTR {
-      return hn::ShiftRight<8>(hn::ShiftLeft<8>(hn::BitCast(d, v)));
-    };
-    const auto odd = [&](V v) HWY_ATTR { return hn::ShiftRight<8>(hn::BitCast(d, v)); };
-    return hn::Add(hn::Mul(even(code), even(x)), hn::Mul(odd(code), odd(x)));
   }
 };
 
@@ -188,40 +155,6 @@ struct WeightRows {
   const float* biases;
   float* units;  // Room for four times those of a row of x.
 };
-
-/// Sums of the lanes of four vectors, in lanes of 128 bits.
-template <class D, class V>
-HWY_INLINE auto sums_of_lanes(D d, V a, V b, V c, V e) {
-  if constexpr (hn::MaxLanes(d) > 4) {
-    const hn::Half<D> half;
-    const auto fold = [&](V v) HWY_ATTR {
-      return hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v));
-    };
-    return sums_of_lanes(half, fold(a), fold(b), fold(c), fold(e));
-  } else {
-    const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
-    const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
-    return hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab));
-  }
-}
-
-/// Adds biases times sums of x, and writes scales times units of x. Both of x are padded with
-/// zeros.
-template <class D, class V>
-HWY_INLINE V meet_parameters(D d, const float* scales, const float* biases, const float* sums,
-                             const float* units, std::size_t groups, float* both, V total) {
-  constexpr std::size_t kCount = hn::MaxLanes(d);
-  std::size_t g = 0;
-  for (; g + kCount <= groups; g += kCount) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, units + g), hn::LoadU(d, scales + g)), d, both + g);
-    total = hn::MulAdd(hn::LoadU(d, biases + g), hn::LoadU(d, sums + g), total);
-  }
-  if (g == groups) return total;
-  // What follows is the next row's.
-  hn::StoreU(hn::Mul(hn::LoadU(d, units + g), hn::LoadU(d, scales + g)), d, both + g);
-  const V own = hn::IfThenElseZero(hn::FirstN(d, groups - g), hn::LoadU(d, biases + g));
-  return hn::MulAdd(own, hn::LoadU(d, sums + g), total);
-}
 
 /// Units of two groups of FP4 for the sums over one chunk: its low and its high codes lie in halves
 /// of a vector, and groups in halves of those. Two floats more are read.
@@ -306,44 +239,6 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
       ref::store(p.type, out[r * kM + m], y_row(p, i + m), n + r);
     }
   }
-}
-
-/// Half of what each scale of FP4 stands for.
-template <Mode kMode>
-const float* half_scales() {
-  static const std::array<float, 256> halves = [] {
-    std::array<float, 256> all{};
-    for (std::size_t k = 0; k < all.size(); ++k) {
-      all[k] = ref::block_scale_value(kMode, DType::kF32, static_cast<std::uint8_t>(k)) / 2;
-    }
-    return all;
-  }();
-  return halves.data();
-}
-
-/// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
-void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
-               float* scales, float* biases) {
-  const std::size_t n = (last - first) * groups_of(w);
-  const std::uint8_t* from = parameter_row(w, w.scales, first);
-  if (is_affine(w)) {
-    widen(w.type, from, n, scales);
-    widen(w.type, parameter_row(w, w.biases, first), n, biases);
-  } else {
-    const float* halves =
-        w.scheme->mode == Mode::kMxfp4 ? half_scales<Mode::kMxfp4>() : half_scales<Mode::kNvfp4>();
-    for (std::size_t k = 0; k < n; ++k) scales[k] = halves[from[k]];
-    std::fill(biases, biases + n, 0.0f);
-  }
-  const std::size_t room = integers::task_parameters(w);
-  std::fill(scales + n, scales + room, 0.0f);
-  std::fill(biases + n, biases + room, 0.0f);
-  for (std::size_t k = 0; w.factor != 1.0f && k < n; ++k) {
-    scales[k] *= w.factor;
-    biases[k] *= w.factor;
-  }
-  // Codes count from 128.
-  for (std::size_t k = 0; is_signed && k < n; ++k) biases[k] += 128 * scales[k];
 }
 
 /// Whether reading beyond the codes of row n stays within the weight.
@@ -491,7 +386,7 @@ bool has_integer_codes(const MatrixView& w) {
   if (!w.scheme) return false;
   // Groups of 16 are read by twos.
   if (w.scheme->mode == Mode::kNvfp4) return w.cols % 32 == 0;
-  return is_affine(w) || w.scheme->mode == Mode::kMxfp4;
+  return integers::has_int8_codes(w);
 }
 
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
@@ -527,8 +422,7 @@ const MatmulEngine& int16_engine() {
 
 const MatmulEngine& int8_engine() {
   static const MatmulEngine engine = engine_of("highway-int8", [](const Product& p) {
-    return p.int8_x && has_integer_codes(p.weight) && p.weight.scheme->mode != Mode::kNvfp4 &&
-           target_in_force_has_code();
+    return p.int8_x && integers::has_int8_codes(p.weight) && target_in_force_has_code();
   });
   return engine;
 }

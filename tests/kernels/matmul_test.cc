@@ -57,7 +57,7 @@ double allowed(const Product& p, const std::string& engine) {
   // x in integers of 16 bits, by group.
   if (engine == "avx512-vnni" || engine == "highway-int16") return 0x1p-13;
   // Of 8 bits: half of 1/127 of the group's largest.
-  if (engine == "highway-int8") return 0x1p-7;
+  if (engine == "highway-int8" || engine == "highway-int8-batch") return 0x1p-7;
   const bool decodes_to_bf16 = engine != "highway" && p.count > 4;
   return 0x1p-22 * std::sqrt(static_cast<double>(p.weight.cols)) + (decodes_to_bf16 ? 0x1p-9 : 0.0);
 }
@@ -130,7 +130,7 @@ class Matmul : public TargetTest {
 /// Chooses an engine, and products that it takes.
 void choose(const std::string& engine) {
   ASSERT_TRUE(set_matmul_engine(engine));
-  int8_x = engine == "highway-int8";
+  int8_x = engine == "highway-int8" || engine == "highway-int8-batch";
 }
 
 // On each target, codes in integers.
@@ -196,7 +196,7 @@ TEST_P(Matmul, CrossesBlocksOfCodes) {
 INSTANTIATE_FOR_TARGETS(Matmul);
 
 TEST_P(MatmulIntegers, AgreeWithTheFormula) {
-  for (const char* engine : {"highway-int16", "highway-int8"}) {
+  for (const char* engine : {"highway-int16", "highway-int8", "highway-int8-batch"}) {
     choose(engine);
     every_scheme_and_type(int8_x);
     every_count();
@@ -207,7 +207,7 @@ TEST_P(MatmulIntegers, AgreeWithTheFormula) {
 
 // Codes and x as large as they get: no sum may overflow.
 TEST_P(MatmulIntegers, HoldTheLargestSums) {
-  for (const char* engine : {"highway-int16", "highway-int8"}) {
+  for (const char* engine : {"highway-int16", "highway-int8", "highway-int8-batch"}) {
     choose(engine);
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
       for (const int group : {32, 64, 128}) {
@@ -221,12 +221,13 @@ TEST_P(MatmulIntegers, HoldTheLargestSums) {
               ref::store(DType::kBF16, 1.0f, w.parts[1].data(), g);
               ref::store(DType::kBF16, -100.0f, w.parts[2].data(), g);
             }
-            ExactBuffer x(256 * 2);
-            for (std::size_t k = 0; k < 256; ++k) {
+            const std::size_t count = engine == std::string("highway-int8-batch") ? 7 : 1;
+            ExactBuffer x(count * 256 * 2);
+            for (std::size_t k = 0; k < count * 256; ++k) {
               ref::store(DType::kBF16, sign * 1.9921875f, x.data(), k);
             }
             SCOPED_TRACE(name_of(scheme, DType::kBF16));
-            expect_right(product_of(w, DType::kBF16, x, 1));
+            expect_right(product_of(w, DType::kBF16, x, count));
           }
         }
       }
