@@ -241,6 +241,12 @@ HWY_INLINE void meet(const Product& p, const WeightRows& weights, const Spread& 
   }
 }
 
+/// Fetches scales and biases of row n, which the next task of a thread begins with.
+HWY_INLINE void fetch_parameters(const MatrixView& w, std::size_t n) {
+  hwy::Prefetch(parameter_row(w, w.scales, n));
+  if (is_affine(w)) hwy::Prefetch(parameter_row(w, w.biases, n));
+}
+
 /// Whether reading beyond the codes of row n stays within the weight.
 bool reads_within(const MatrixView& w, std::size_t n) {
   return (w.rows - n - 1) * row_bytes(w) >= integers::kReadAhead;
@@ -265,6 +271,7 @@ void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std
     const std::size_t step = i1 - i0 == 1 ? kSide : i1 - i0 == 2 ? 2 : 1;
     for (std::size_t n = first; n < last;) {
       const std::size_t now = last - n < step ? 1 : step;
+      fetch_parameters(w, n + (last - first));
       WeightRows weights{weight_row(w, n),
                          row_bytes(w),
                          fetch_ahead(row_bytes(w), now),
