@@ -27,6 +27,8 @@ LLAMA = {
     "Q8_0": ["--pure", "--token-embedding-type", "q8_0"],
 }
 RIVALS = {4: ("Q4_0", "Q4_K_M"), 8: ("Q8_0",)}
+# llama.cpp rounds activations to 8 bits; mlxmill does where it is asked.
+INT8 = ", int8 activations"
 # Float32 logits, largest difference relative to the largest logit; and how much farther from them than mlx-lm's own the
 # logits in BF16 may be.
 TOLERANCE = 1e-4
@@ -67,8 +69,8 @@ def make_models(arguments):
     return models
 
 
-def measure_mlxmill(arguments, model):
-    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1, arguments.depth]))
+def measure_mlxmill(arguments, model, int8):
+    result = json.loads(run([arguments.speed, model, arguments.prompt, arguments.tokens, 1, arguments.depth, int(int8)]))
     return {"prefill": result["prefill"][0], "decode": result["decode"][0], "bytes": result["weight_bytes"],
             "bandwidth": result["bandwidth"]}
 
@@ -124,6 +126,16 @@ def problems_of(ours, theirs):
     return problems
 
 
+def contenders(arguments, models):
+    """Names, and what measures each once; those that are compared are neighbours."""
+    for bits, rivals in RIVALS.items():
+        for int8 in (False, True):
+            yield f"mlxmill {bits}-bit{INT8 if int8 else ''}", lambda: measure_mlxmill(arguments, models[bits], int8)
+        for name in rivals:
+            if name in models:
+                yield f"llama.cpp {name}", lambda: measure_llama(arguments, models[name])
+
+
 def table(results, bandwidths):
     """`bandwidths`: what memory gave in each round, in bytes a second."""
     lines = ["| | MB | prefill tokens/s | decode tokens/s | decode GB/s | of bandwidth |", "| --- " + "| ---: " * 5 + "|"]
@@ -139,12 +151,13 @@ def table(results, bandwidths):
 def ratios(results):
     """Ours over theirs, round by round, as medians."""
     for bits, names in RIVALS.items():
-        for name in names:
-            pairs = list(zip(results[f"mlxmill {bits}-bit"], results.get(f"llama.cpp {name}", [])))
-            if pairs:
-                yield (f"mlxmill {bits}-bit over llama.cpp {name}: "
-                       + ", ".join(f"{what} {statistics.median(a[what] / b[what] for a, b in pairs):.2f}"
-                                   for what in ("prefill", "decode")))
+        for ours in (f"mlxmill {bits}-bit", f"mlxmill {bits}-bit{INT8}"):
+            for name in names:
+                pairs = list(zip(results[ours], results.get(f"llama.cpp {name}", [])))
+                if pairs:
+                    yield (f"{ours} over llama.cpp {name}: "
+                           + ", ".join(f"{what} {statistics.median(a[what] / b[what] for a, b in pairs):.2f}"
+                                       for what in ("prefill", "decode")))
 
 
 def main():
@@ -166,10 +179,8 @@ def main():
     models = make_models(arguments)
     results = {}
     for turn in range(arguments.rounds):
-        for name, model in models.items():
-            ours = isinstance(name, int)
-            one = measure_mlxmill(arguments, model) if ours else measure_llama(arguments, model)
-            label = f"mlxmill {name}-bit" if ours else f"llama.cpp {name}"
+        for label, measure in contenders(arguments, models):
+            one = measure()
             results.setdefault(label, []).append(one)
             print(f"  {turn + 1}: {label}: prefill {one['prefill']:.4g}, decode {one['decode']:.4g}", file=sys.stderr, flush=True)
     probed = [[one["bandwidth"] for one in rounds] for rounds in results.values() if "bandwidth" in rounds[0]]

@@ -1,7 +1,8 @@
 // Tokens per second of a model: a prompt in one go, then tokens one at a time, greedy, from a cache
-// that holds DEPTH tokens (0). Prints JSON for bench/generate_bench.py. With `logits`: those after
-// a prompt of 4 tokens instead, as the model computes and in float32.
-//   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS] [DEPTH]
+// that holds DEPTH tokens (0). With INT8 other than 0, activations are rounded to 8 bits. Prints JSON
+// for bench/generate_bench.py. With `logits`: those after a prompt of 4 tokens instead, as the
+// model computes and in float32.
+//   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS] [DEPTH] [INT8]
 //   generate_speed MODEL logits
 #include <algorithm>
 #include <chrono>
@@ -137,5 +138,6 @@ int main(int argc, char** argv) {
   options.path = argv[1];
   if (argc > 2 && std::string(argv[2]) == "logits") return print_logits(options);
   const auto number = [&](int i, int other) { return argc > i ? std::atoi(argv[i]) : other; };
+  options.int8_activations = number(6, 0) != 0;
   return print_speed(options, number(2, 512), number(3, 64), number(4, 3), number(5, 0));
 }
