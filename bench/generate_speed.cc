@@ -1,6 +1,6 @@
 // Tokens per second of a model: a prompt in one go, then tokens one at a time, greedy, from a cache
-// that holds DEPTH tokens (0). With INT8 other than 0, activations are rounded to 8 bits. Prints JSON
-// for bench/generate_bench.py. With `logits`: those after a prompt of 4 tokens instead, as the
+// that holds DEPTH tokens (0). With INT8 other than 0, activations are rounded to 8 bits. Prints
+// JSON for bench/generate_bench.py. With `logits`: those after a prompt of 4 tokens instead, as the
 // model computes and in float32.
 //   generate_speed MODEL [PROMPT_TOKENS] [NEW_TOKENS] [REPEATS] [DEPTH] [INT8]
 //   generate_speed MODEL logits
