@@ -39,7 +39,7 @@ namespace {
 /// they fit 16 bits.
 template <bool kSigned, class D, class V>
 HWY_INLINE hn::Vec<D> pair_products(D d, V code, V x) {
-  constexpr std::size_t kCount = hn::MaxLanes(hn::DFromV<V>());
+  [[maybe_unused]] constexpr std::size_t kCount = hn::MaxLanes(hn::DFromV<V>());
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2  // Better targets have lower numbers.
   if constexpr (kCount == 32) {
     if constexpr (!kSigned) return hn::Vec<D>{_mm256_maddubs_epi16(code.raw, x.raw)};
