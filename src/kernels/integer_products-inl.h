@@ -106,8 +106,8 @@ const float* half_scales() {
 }
 
 /// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
-void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
-               float* scales, float* biases) {
+inline void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
+                      float* scales, float* biases) {
   const std::size_t n = (last - first) * groups_of(w);
   const std::uint8_t* from = parameter_row(w, w.scales, first);
   if (is_affine(w)) {
