@@ -239,7 +239,7 @@ namespace {
 HWY_EXPORT(prepare_batch_here);
 HWY_EXPORT(compute_batch_here);
 
-/// Whether the SIMD target in force multiplies bytes by pairs: x86 from SSSE3 on.
+/// Whether the SIMD target in force multiplies bytes by pairs: x86 from SSE4 on.
 bool target_in_force_has_pairs() {
 #if HWY_ARCH_X86
   const std::int64_t only = target_restriction().load(std::memory_order_relaxed);

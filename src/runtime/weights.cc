@@ -40,6 +40,18 @@ std::uint64_t bytes_of(const TensorView& view, DType dtype) {
   return base::element_count(view.shape).value_or(0) * dtype_bytes(dtype);
 }
 
+/// The sum of f(bytes in memory) over all tensors.
+template <typename F>
+std::uint64_t sum_over_tensors(const Layout& layout, std::optional<DType> dtype, const F& f) {
+  std::uint64_t total = 0;
+  for (const Module& module : layout.modules) {
+    for (const TensorView& view : module.tensors) {
+      total += f(bytes_of(view, loaded_dtype(view, dtype)));
+    }
+  }
+  return total;
+}
+
 /// One tensor on its way into memory.
 struct Job {
   streaming::ViewReader reader;
@@ -150,25 +162,14 @@ mx::Dtype mlx_dtype(DType dtype) {
 }
 
 std::uint64_t Weights::bytes(const Layout& layout, std::optional<DType> dtype) {
-  std::uint64_t total = 0;
-  for (const Module& module : layout.modules) {
-    for (const TensorView& view : module.tensors)
-      total += bytes_of(view, loaded_dtype(view, dtype));
-  }
-  return total;
+  return sum_over_tensors(layout, dtype, [](std::uint64_t bytes) { return bytes; });
 }
 
 Result<Weights> Weights::load(const Layout& layout, std::optional<DType> dtype,
                               streaming::SourcePool& sources, const Callbacks& callbacks) {
   Weights weights;
   std::vector<Job> jobs;
-  std::uint64_t room = 0;
-  for (const Module& module : layout.modules) {
-    for (const TensorView& view : module.tensors) {
-      room += WeightMemory::room(bytes_of(view, loaded_dtype(view, dtype)));
-    }
-  }
-  WeightMemory memory(room);
+  WeightMemory memory(sum_over_tensors(layout, dtype, &WeightMemory::room));
   for (const Module& module : layout.modules) {
     if (module.packed) weights.schemes_.emplace(module.path, *module.packed_scheme);
     if (!module.stacked_of.empty()) {
