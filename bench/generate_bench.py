@@ -129,7 +129,7 @@ def problems_of(ours, theirs):
 def contenders(arguments, models):
     """Names, and what measures each once; those that are compared are neighbours."""
     for bits, rivals in RIVALS.items():
-        for int8 in (False, True):
+        for int8 in (False, True) if bits == 4 else (False,):
             yield f"mlxmill {bits}-bit{INT8 if int8 else ''}", lambda: measure_mlxmill(arguments, models[bits], int8)
         for name in rivals:
             if name in models:
@@ -153,7 +153,7 @@ def ratios(results):
     for bits, names in RIVALS.items():
         for ours in (f"mlxmill {bits}-bit", f"mlxmill {bits}-bit{INT8}"):
             for name in names:
-                pairs = list(zip(results[ours], results.get(f"llama.cpp {name}", [])))
+                pairs = list(zip(results.get(ours, []), results.get(f"llama.cpp {name}", [])))
                 if pairs:
                     yield (f"{ours} over llama.cpp {name}: "
                            + ", ".join(f"{what} {statistics.median(a[what] / b[what] for a, b in pairs):.2f}"

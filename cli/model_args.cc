@@ -35,7 +35,8 @@ void add_model_arguments(CLI::App* app, ModelArgs& args, const std::string& cont
       ->group(group);
   add_switch(
       app, "--int8-activations", args.int8_activations,
-      "on a CPU: round what meets affine or MXFP4 codes to 8 bits; faster, see eval for the cost")
+      "on a CPU without AVX-512: round what meets codes of 2 to 6 bits to 8 bits; faster, see eval "
+      "for the cost")
       ->group(group);
   add_size(app, "--memory", args.memory, kLeastModelMemory,
            "what the model may take (default: what the machine has free)")

@@ -35,8 +35,8 @@ namespace {
 
 #if MLXMILL_INTEGERS_OWN
 
-/// Neighbouring products added. Codes are -128 to 127, or without kSigned 0 to 127, x -127 to 127:
-/// they fit 16 bits.
+/// Neighbouring products added. Codes are 0 to 127, with kSigned -127 to 127, and so is x: they fit
+/// 16 bits.
 template <bool kSigned, class D, class V>
 HWY_INLINE hn::Vec<D> pair_products(D d, V code, V x) {
   [[maybe_unused]] constexpr std::size_t kCount = hn::MaxLanes(hn::DFromV<V>());
@@ -105,9 +105,10 @@ const float* half_scales() {
   return halves.data();
 }
 
-/// Scales and biases of a task's rows as F32; those of FP4 are for twice its values.
-inline void load_task(const MatrixView& w, std::size_t first, std::size_t last, bool is_signed,
-                      float* scales, float* biases) {
+/// Scales and biases of rows as F32; those of FP4 are for twice its values. Of both, what
+/// integers::parameter_room() adds is zero.
+inline void load_parameters(const MatrixView& w, std::size_t first, std::size_t last, float* scales,
+                            float* biases) {
   const std::size_t n = (last - first) * groups_of(w);
   const std::uint8_t* from = parameter_row(w, w.scales, first);
   if (is_affine(w)) {
@@ -119,15 +120,13 @@ inline void load_task(const MatrixView& w, std::size_t first, std::size_t last, 
     for (std::size_t k = 0; k < n; ++k) scales[k] = halves[from[k]];
     std::fill(biases, biases + n, 0.0f);
   }
-  const std::size_t room = integers::task_parameters(w);
+  const std::size_t room = integers::parameter_room(w, last - first);
   std::fill(scales + n, scales + room, 0.0f);
   std::fill(biases + n, biases + room, 0.0f);
   for (std::size_t k = 0; w.factor != 1.0f && k < n; ++k) {
     scales[k] *= w.factor;
     biases[k] *= w.factor;
   }
-  // Codes count from 128.
-  for (std::size_t k = 0; is_signed && k < n; ++k) biases[k] += 128 * scales[k];
 }
 
 #endif  // MLXMILL_INTEGERS_OWN

@@ -30,12 +30,12 @@ namespace {
 
 // How codes lie in memory.
 enum class Form {
-  kFour,    // Four bits, read a whole vector at once.
-  kEight,   // Eight bits.
-  kSigned,  // Eight bits, which meet x of 8 bits as codes less 128.
-  kAny,     // Two to six bits, spread by shuffles.
-  kFp4,     // FP4, as twice its value by a shuffle.
-  kNvfp4,   // The same in groups of 16.
+  kFour,     // Four bits, read a whole vector at once.
+  kEight,    // Eight bits.
+  kAny,      // Two to six bits, spread by shuffles.
+  kFp4,      // FP4, as twice its value by a shuffle.
+  kNvfp4,    // The same in groups of 16.
+  kInOrder,  // Decoded before.
 };
 
 constexpr bool is_fp4(Form form) { return form == Form::kFp4 || form == Form::kNvfp4; }
@@ -122,6 +122,10 @@ template <class T, Form kForm>
 void lay_out(const T* from, std::size_t n, T* to) {
   using C = Chunk<T, kForm>;
   constexpr std::size_t kCount = Lanes<T>::kCount;
+  if constexpr (kForm == Form::kInOrder) {
+    std::copy_n(from, n, to);
+    return;
+  }
   for (std::size_t chunk = 0; chunk < n; chunk += C::kCodes) {
     for (std::size_t field = 0; field < C::kFields; ++field) {
       for (std::size_t i = 0; i < kCount; ++i) {

@@ -19,8 +19,8 @@ namespace {
 // Best first. The last takes everything.
 const MatmulEngine* const* engines(std::size_t* count) {
   static const MatmulEngine* const all[] = {
-      &int8_batch_engine(),  &int8_engine(),  &avx512_vnni_engine(), &amx_bf16_engine(),
-      &avx512_bf16_engine(), &int16_engine(), &highway_engine()};
+      &avx512_vnni_engine(), &amx_bf16_engine(),    &avx512_bf16_engine(), &int8_batch_engine(),
+      &int8_engine(),        &int16_batch_engine(), &int16_engine(),       &highway_engine()};
   *count = std::size(all);
   return all;
 }

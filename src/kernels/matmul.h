@@ -46,7 +46,8 @@ struct Product {
   const void* bias = nullptr;  ///< [weight.rows] of `type`, added to what was rounded; or null.
   const std::uint32_t* in = nullptr;   ///< Row of x for each i; null: i itself.
   const std::uint32_t* out = nullptr;  ///< Row of y for each i; null: i itself.
-  /// Affine and MXFP4 codes meet x rounded to integers of 8 bits, by group of the weight.
+  /// Affine codes of up to 6 bits and MXFP4 may meet x rounded to integers of 8 bits, by group of
+  /// the weight, where that is faster.
   bool int8_x = false;
 };
 
@@ -55,10 +56,11 @@ struct Product {
 /// Threads: the caller's and those of `pool`. The result does not depend on how many there are.
 void multiply(std::span<const Product> products, base::ThreadPool& pool);
 
-/// What can compute products, best first: "highway-int8-batch" for many rows and "highway-int8" for
-/// few where int8_x asks for it, "avx512-vnni" for few rows of BF16 and affine codes, "amx-bf16"
-/// and "avx512-bf16" for BF16 activations on the machines that have them, "highway-int16" for few
-/// rows of BF16 and affine or FP4 codes, "highway" for everything.
+/// What can compute products, best first: "avx512-vnni" for few rows of BF16 and affine codes,
+/// "amx-bf16" and "avx512-bf16" for BF16 activations on the machines that have them,
+/// "highway-int8-batch" for many rows and "highway-int8" for few where int8_x allows it,
+/// "highway-int16-batch" and "highway-int16" likewise for BF16, F16 and affine or FP4 codes,
+/// "highway" for everything.
 std::vector<std::string> supported_matmul_engines();
 
 /// Restricts products to one engine (others still get what it cannot take); "auto" lifts it. Not

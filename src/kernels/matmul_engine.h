@@ -55,6 +55,7 @@ struct MatmulEngine {
 const MatmulEngine& highway_engine();
 const MatmulEngine& int16_engine();
 const MatmulEngine& int8_engine();
+const MatmulEngine& int16_batch_engine();
 const MatmulEngine& int8_batch_engine();
 const MatmulEngine& avx512_vnni_engine();
 const MatmulEngine& avx512_bf16_engine();

@@ -74,7 +74,6 @@ struct GroupSums {
   using L = Lanes<T>;
   using C = Chunk<T, kForm>;
   using Sums = hn::Vec<typename L::Sum>;
-  static constexpr bool kSigned = kForm == Form::kSigned || is_fp4(kForm);
 
   /// One chunk of codes; `at` is the place of its first one in the rows of x.
   static HWY_INLINE void add(const std::uint8_t* codes, const Spread& spread,
@@ -137,11 +136,9 @@ struct GroupSums {
   template <class V, class P>
   static HWY_INLINE void add_bytes(V code, const T* const (&x)[kM], std::size_t at,
                                    P (&pairs)[kM]) {
-    if constexpr (kForm == Form::kSigned)
-      code = hn::Xor(code, hn::Set(typename L::Int(), std::int8_t{-128}));
     for (std::size_t m = 0; m < kM; ++m) {
       const auto xs = hn::LoadU(typename L::Int(), x[m] + at);
-      pairs[m] = hn::Add(pairs[m], pair_products<kSigned>(hn::DFromV<P>(), code, xs));
+      pairs[m] = hn::Add(pairs[m], pair_products<is_fp4(kForm)>(hn::DFromV<P>(), code, xs));
     }
   }
 };
@@ -256,18 +253,18 @@ template <class T, Form kForm>
 void rows(const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
           std::uint8_t* scratch) {
   const MatrixView& w = p.weight;
-  const std::size_t room = integers::task_parameters(w);
+  const std::size_t room = integers::parameter_room(w, vector_task_rows(w));
   auto* scales = reinterpret_cast<float*>(scratch);
   float* units = scales + 2 * room;
   auto* copy = reinterpret_cast<std::uint8_t*>(units + 4 * padded(groups_of(w)));
-  load_task(w, first, last, kForm == Form::kSigned, scales, scales + room);
+  load_parameters(w, first, last, scales, scales + room);
   const Spread spread(w.scheme->bits);
   const std::size_t panel =
       std::max<std::size_t>(4, integers::kPanelBytes / integers::prepared_row_bytes(p) / 4 * 4);
   for (std::size_t i0 = 0; i0 < p.count; i0 += panel) {
     const std::size_t i1 = std::min(p.count, i0 + panel);
     // Rows read side by side share x; memory is read faster one by one, where codes cost little.
-    constexpr std::size_t kSide = kForm == Form::kEight || kForm == Form::kSigned ? 1 : 2;
+    constexpr std::size_t kSide = kForm == Form::kEight ? 1 : 2;
     const std::size_t step = i1 - i0 == 1 ? kSide : i1 - i0 == 2 ? 2 : 1;
     for (std::size_t n = first; n < last;) {
       const std::size_t now = last - n < step ? 1 : step;
@@ -313,9 +310,8 @@ HWY_INLINE void with_form(const Product& p, const F& f) {
   const auto with_type = [&]<class T>() HWY_ATTR {
     if (scheme.mode == Mode::kMxfp4) return f.template operator()<T, Form::kFp4>();
     if (scheme.mode == Mode::kNvfp4) return f.template operator()<T, Form::kNvfp4>();
-    if (scheme.bits == 8) {
-      if constexpr (sizeof(T) == 1) return f.template operator()<T, Form::kSigned>();
-      return f.template operator()<T, Form::kEight>();
+    if constexpr (sizeof(T) == 2) {
+      if (scheme.bits == 8) return f.template operator()<T, Form::kEight>();
     }
     const auto group = static_cast<std::size_t>(scheme.group_size);
     if (scheme.bits == 4 && group % Chunk<T, Form::kFour>::kCodes == 0) {
@@ -323,7 +319,7 @@ HWY_INLINE void with_form(const Product& p, const F& f) {
     }
     f.template operator()<T, Form::kAny>();
   };
-  if (p.int8_x) return with_type.template operator()<std::int8_t>();
+  if (integers::takes_int8(p)) return with_type.template operator()<std::int8_t>();
   with_type.template operator()<std::int16_t>();
 }
 
@@ -389,47 +385,39 @@ bool target_in_force_has_code() {
   return has;
 }
 
-bool has_integer_codes(const MatrixView& w) {
-  if (!w.scheme) return false;
-  // Groups of 16 are read by twos.
-  if (w.scheme->mode == Mode::kNvfp4) return w.cols % 32 == 0;
-  return integers::has_int8_codes(w);
-}
-
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
-  return {name,
-          /*portable=*/true,
-          [] { return true; },
-          takes,
-          [](const Product& p) { return p.count * integers::prepared_row_bytes(p); },
-          [](const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
-            HWY_DYNAMIC_DISPATCH(prepare_here)(p, first, last, prepared);
-          },
-          [](const Product& p) {
-            const std::size_t floats =
-                2 * integers::task_parameters(p.weight) + 4 * padded(groups_of(p.weight));
-            return floats * sizeof(float) + 4 * integers::copied_row_bytes(p.weight);
-          },
-          [](const Product& p) { return vector_task_rows(p.weight); },
-          [](const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
-             std::uint8_t* scratch) {
-            HWY_DYNAMIC_DISPATCH(compute_here)(p, prepared, first, last, scratch);
-          }};
+  return integers::integer_engine(
+      name, takes,
+      [](const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
+        HWY_DYNAMIC_DISPATCH(prepare_here)(p, first, last, prepared);
+      },
+      [](const Product& p) {
+        const MatrixView& w = p.weight;
+        const std::size_t floats =
+            2 * integers::parameter_room(w, vector_task_rows(w)) + 4 * padded(groups_of(w));
+        return floats * sizeof(float) + 4 * integers::copied_row_bytes(w);
+      },
+      [](const Product& p, const std::uint8_t* prepared, std::size_t first, std::size_t last,
+         std::uint8_t* scratch) {
+        HWY_DYNAMIC_DISPATCH(compute_here)(p, prepared, first, last, scratch);
+      });
 }
 
 }  // namespace
 
 const MatmulEngine& int16_engine() {
   static const MatmulEngine engine = engine_of("highway-int16", [](const Product& p) {
-    return p.type == DType::kBF16 && p.count <= kVectorRows && has_integer_codes(p.weight) &&
-           !p.int8_x && target_in_force_has_code();
+    // Groups of 16 are read by twos.
+    const bool whole = group_of(p.weight) != 16 || p.weight.cols % 32 == 0;
+    return integers::takes_int16(p) && whole && p.count <= kVectorRows &&
+           target_in_force_has_code();
   });
   return engine;
 }
 
 const MatmulEngine& int8_engine() {
   static const MatmulEngine engine = engine_of("highway-int8", [](const Product& p) {
-    return p.int8_x && integers::has_int8_codes(p.weight) && target_in_force_has_code();
+    return integers::takes_int8(p) && target_in_force_has_code();
   });
   return engine;
 }

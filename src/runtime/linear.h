@@ -22,7 +22,7 @@ struct Linear {
   std::optional<mx::array> biases;  ///< Of the groups; affine only.
   std::optional<mx::array> bias;
   Scheme scheme;          ///< Of the codes.
-  bool int8_x = false;    ///< On the CPU, affine and MXFP4 codes meet x in integers of 8 bits.
+  bool int8_x = false;    ///< On the CPU, x may be rounded to 8 bits (kernels::Product::int8_x).
   std::string path = {};  ///< Of the module.
   /// Of the modules that a stack was made of, one for each matrix; null where it is one of the
   /// model's own.

@@ -55,9 +55,9 @@ Weight make_weight(std::optional<Scheme> scheme, DType type, std::size_t rows, s
 /// decoding to BF16 where many rows meet BF16 weights.
 double allowed(const Product& p, const std::string& engine) {
   // x in integers of 16 bits, by group.
-  if (engine == "avx512-vnni" || engine == "highway-int16") return 0x1p-13;
+  if (engine == "avx512-vnni" || engine.starts_with("highway-int16")) return 0x1p-13;
   // Of 8 bits: half of 1/127 of the group's largest.
-  if (engine == "highway-int8" || engine == "highway-int8-batch") return 0x1p-7;
+  if (engine.starts_with("highway-int8")) return 0x1p-7;
   const bool decodes_to_bf16 = engine != "highway" && p.count > 4;
   return 0x1p-22 * std::sqrt(static_cast<double>(p.weight.cols)) + (decodes_to_bf16 ? 0x1p-9 : 0.0);
 }
@@ -130,10 +130,12 @@ class Matmul : public TargetTest {
 /// Chooses an engine, and products that it takes.
 void choose(const std::string& engine) {
   ASSERT_TRUE(set_matmul_engine(engine));
-  int8_x = engine == "highway-int8" || engine == "highway-int8-batch";
+  int8_x = engine.starts_with("highway-int8");
 }
 
 // On each target, codes in integers.
+constexpr const char* kIntegerEngines[] = {"highway-int16", "highway-int16-batch", "highway-int8",
+                                           "highway-int8-batch"};
 class MatmulIntegers : public TargetTest {
  protected:
   void TearDown() override {
@@ -196,18 +198,19 @@ TEST_P(Matmul, CrossesBlocksOfCodes) {
 INSTANTIATE_FOR_TARGETS(Matmul);
 
 TEST_P(MatmulIntegers, AgreeWithTheFormula) {
-  for (const char* engine : {"highway-int16", "highway-int8", "highway-int8-batch"}) {
+  for (const char* engine : kIntegerEngines) {
     choose(engine);
-    every_scheme_and_type(int8_x);
+    every_scheme_and_type(true);
     every_count();
     expect_right(Scheme{Mode::kAffine, 8, 128}, DType::kBF16, DType::kBF16, 9, 4096 + 256, 3);
     expect_right(Scheme{Mode::kAffine, 6, 64}, DType::kBF16, DType::kBF16, 9, 4096 + 192, 4);
+    expect_right(Scheme{Mode::kAffine, 6, 64}, DType::kBF16, DType::kF16, 21, 4096 + 192, 15);
   }
 }
 
 // Codes and x as large as they get: no sum may overflow.
 TEST_P(MatmulIntegers, HoldTheLargestSums) {
-  for (const char* engine : {"highway-int16", "highway-int8", "highway-int8-batch"}) {
+  for (const char* engine : kIntegerEngines) {
     choose(engine);
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
       for (const int group : {32, 64, 128}) {
@@ -221,7 +224,7 @@ TEST_P(MatmulIntegers, HoldTheLargestSums) {
               ref::store(DType::kBF16, 1.0f, w.parts[1].data(), g);
               ref::store(DType::kBF16, -100.0f, w.parts[2].data(), g);
             }
-            const std::size_t count = engine == std::string("highway-int8-batch") ? 7 : 1;
+            const std::size_t count = std::string_view(engine).ends_with("batch") ? 7 : 1;
             ExactBuffer x(count * 256 * 2);
             for (std::size_t k = 0; k < count * 256; ++k) {
               ref::store(DType::kBF16, sign * 1.9921875f, x.data(), k);
