@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "architectures/declaration.h"
+#include "architectures/forward/state_bytes.h"
 #include "base/process.h"
 #include "convert/open_catalogue.h"
 #include "convert/open_source.h"
@@ -115,6 +116,11 @@ class Planner {
     }
     forward_ = *std::move(forward);
     plan_.runs = true;
+    if (o_.kv_bits) {
+      auto size = architectures::kv_group_size(forward_, 0);
+      if (!size) return std::move(size).error().at(o_.model);
+      kv_group_size_ = *size;
+    }
     plan_.max_positions = forward_.max_positions;
     if (plan_.max_positions > 0 && o_.context > plan_.max_positions) {
       plan_.notes.push_back(fmt::format("the model was trained for {} tokens, {} are asked for",
@@ -124,8 +130,8 @@ class Planner {
   }
 
   Status make_rows() {
-    MLXMILL_ASSIGN(Table table,
-                   make_table({o_, path_, remote(), plan_.runs ? &forward_ : nullptr}));
+    MLXMILL_ASSIGN(Table table, make_table({o_, path_, remote(), plan_.runs ? &forward_ : nullptr,
+                                            kv_group_size_}));
     plan_.rows = std::move(table.rows);
     plan_.quantized_source = table.quantized;
     plan_.family = table.base.family;
@@ -177,6 +183,7 @@ class Planner {
   fs::path path_;
   convert::OpenedSource source_;
   architectures::Forward forward_;
+  int kv_group_size_ = 64;
   ModelPlan plan_;
 };
 

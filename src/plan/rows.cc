@@ -142,7 +142,7 @@ class TableMaker {
     for (const PlannedTensor& tensor : plan->tensors) row.weight_bytes += tensor.end - tensor.begin;
     if (in_.forward) {
       const architectures::StateFormat format{float_bytes(*plan, *in_.forward), in_.options.kv_bits,
-                                              64};
+                                              in_.kv_group_size};
       row.cache_bytes = architectures::state_bytes(*in_.forward, format, in_.options.context);
     }
     row.run_bytes = added(added(row.weight_bytes, row.cache_bytes), architectures::kWorkingBytes);

@@ -18,6 +18,7 @@ struct TableInput {
   std::filesystem::path source;  ///< Folder or GGUF file; the small files of a model of the Hub.
   formats::RemoteFiles remote;   ///< Weights that are not in it.
   const architectures::Forward* forward = nullptr;  ///< Null for families that do not run.
+  int kv_group_size = 64;                           ///< With options.kv_bits.
 };
 
 struct Table {

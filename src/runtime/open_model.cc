@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 #include "architectures/forward/stacks.h"
 #include "base/checked_math.h"
@@ -50,7 +49,9 @@ Status check_options(const ModelOptions& o) {
                                            o.kv_start));
   }
   if (!o.kv_bits) return {};
-  auto scheme = make_scheme(Mode::kAffine, o.kv_bits, o.kv_group_size == 0 ? 64 : o.kv_group_size);
+  const std::optional<int> asked =
+      o.kv_group_size == 0 ? std::nullopt : std::optional(o.kv_group_size);
+  auto scheme = make_scheme(Mode::kAffine, o.kv_bits, asked);
   if (!scheme) return std::move(scheme).error().at("keys and values");
   return {};
 }
@@ -116,7 +117,11 @@ class Opener {
     states_.kv_bits = o_.kv_bits;
     states_.max_size = std::min<std::int64_t>(o_.max_kv_size.value_or(0), kMaxContext);
     states_.step = o_.prefill_step_size;
-    MLXMILL_TRY(choose_kv_groups());
+    if (o_.kv_bits) {
+      auto size = architectures::kv_group_size(forward_, o_.kv_group_size);
+      if (!size) return std::move(size).error().at(o_.path.string());
+      states_.kv_group_size = *size;
+    }
     states_.kv_start = o_.kv_start;
     states_.dtype = runtime::mlx_dtype(dtype_.value_or(DType::kBF16));
     facts_.cache_bytes = runtime::state_bytes(forward_, states_, o_.context);
@@ -152,27 +157,6 @@ class Opener {
       }
     }
     return {};
-  }
-
-  Status choose_kv_groups() {
-    states_.kv_group_size = o_.kv_group_size == 0 ? 64 : o_.kv_group_size;
-    if (!o_.kv_bits) return {};
-    std::int64_t common = 0;
-    MLXMILL_TRY(for_each_block<architectures::AttentionSpec>(
-        [&](const architectures::AttentionSpec& spec) -> Status {
-          if (spec.shares < 0) common = std::gcd(common, std::gcd(spec.head_dim, spec.value_dim));
-          return {};
-        }));
-    if (o_.kv_group_size == 0 && common % 64 != 0) states_.kv_group_size = 32;
-    if (common % states_.kv_group_size == 0) return {};
-    Error error(
-        Code::kUnsupported,
-        fmt::format("keys and values of a head are multiples of {} elements; to quantize them "
-                    "expected multiples of the group size {}",
-                    common, states_.kv_group_size));
-    return std::move(error)
-        .hint(common % 32 == 0 ? "try --kv-group-size 32" : "leave out --kv-bits")
-        .at(o_.path.string());
   }
 
   Status check_limit() const {

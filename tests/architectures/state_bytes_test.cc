@@ -25,6 +25,21 @@ TEST(StateBytes, CountsKeysAndValuesInSteps) {
   EXPECT_EQ(kv_bytes({2, 8, 64}, 0, 1024, 4, 64, 64), 1024U * 4 * 128 * 17 / 16);
 }
 
+TEST(StateBytes, GroupsOfKeysAndValuesFitEveryHead) {
+  const auto with_heads = [](std::int64_t keys, std::int64_t values, int asked = 0) {
+    AttentionSpec spec;
+    spec.head_dim = keys;
+    spec.value_dim = values;
+    return kv_group_size(one_block(spec), asked);
+  };
+  EXPECT_EQ(with_heads(128, 64).value(), 64);
+  EXPECT_EQ(with_heads(128, 96).value(), 32);
+  EXPECT_EQ(with_heads(128, 128, 32).value(), 32);
+  EXPECT_EQ(with_heads(128, 64, 128).error().hint(), "try --kv-group-size 32");
+  EXPECT_EQ(with_heads(80, 80).error().hint(), "leave out --kv-bits");
+  EXPECT_EQ(kv_group_size(Forward(), 0).value(), 64);
+}
+
 TEST(StateBytes, AWindowEndsTheGrowth) {
   AttentionSpec spec;
   spec.kv_heads = 2;

@@ -80,6 +80,27 @@ TEST(PlanModel, WritesNothingBesideTheSource) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(temp / "."), {}), 1);
 }
 
+TEST(PlanModel, QuantizesKeysAndValuesInGroupsThatFitAHead) {
+  const std::filesystem::path shared = MLXMILL_SOURCE_DIR "/../shared";
+  if (!std::filesystem::is_directory(shared)) GTEST_SKIP() << "no " << shared;
+  PlanOptions options = quiet_plan();
+  options.kv_bits = 4;
+  options.model = shared / "checkpoints/llama";  // Heads of 32, which take twice the parameters.
+  const Result<ModelPlan> plan = plan_model(options);
+  ASSERT_TRUE(plan) << plan.error().message();
+  ModelOptions run;
+  run.path = options.model;
+  run.context = options.context;
+  run.kv_bits = options.kv_bits;
+  const Result<Model> model = Model::open(run);
+  ASSERT_TRUE(model) << model.error().message();
+  EXPECT_EQ(plan->rows.front().cache_bytes, model->facts().cache_bytes);
+  options.model = shared / "models/TinyStories-656K-embed";  // Of 16.
+  const Result<ModelPlan> none = plan_model(options);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().hint(), "leave out --kv-bits");
+}
+
 TEST(PlanModel, RefusesWhatNoModelHas) {
   PlanOptions options = quiet_plan();
   for (const std::int64_t context : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 31}) {

@@ -1,8 +1,11 @@
 #include "architectures/forward/state_bytes.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "base/checked_math.h"
@@ -110,6 +113,25 @@ std::uint64_t bytes_of(const Spec& /*spec*/, const StateFormat& /*format*/,
 }
 
 }  // namespace
+
+Result<int> kv_group_size(const Forward& forward, int asked) {
+  std::int64_t common = 0;
+  for (const LayerSpec& layer : forward.layers) {
+    for (const StepSpec& step : layer) {
+      const auto* spec = std::get_if<AttentionSpec>(&step.block);
+      if (spec && spec->shares < 0) {
+        common = std::gcd(common, std::gcd(spec->head_dim, spec->value_dim));
+      }
+    }
+  }
+  const int size = asked != 0 ? asked : common % 64 == 0 ? 64 : 32;
+  if (common % size == 0) return size;
+  return Error(Code::kUnsupported,
+               fmt::format("keys and values of a head are multiples of {} elements; to quantize "
+                           "them expected multiples of the group size {}",
+                           common, size))
+      .hint(common % 32 == 0 ? "try --kv-group-size 32" : "leave out --kv-bits");
+}
 
 std::uint64_t kv_bytes(const StateFormat& format, std::int64_t window, std::int64_t tokens,
                        std::int64_t heads, std::int64_t key_size, std::int64_t value_size) {

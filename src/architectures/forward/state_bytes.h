@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "architectures/forward/forward.h"
+#include "mlxmill/result.h"
 
 namespace mlxmill::architectures {
 
@@ -21,6 +22,10 @@ struct StateFormat {
   std::int64_t most_tokens = 0;   ///< That attention without a window keeps; 0: all.
   std::int64_t float_tokens = 0;  ///< With kv_bits: most that are kept before they are quantized.
 };
+
+/// The group size that keys and values are quantized with: `asked`, or if that is 0 the first of 64
+/// and 32 that divides the heads of every attention that keeps its own. Errors: kUnsupported.
+Result<int> kv_group_size(const Forward& forward, int asked);
 
 /// Bytes of keys and values of `heads` heads after `tokens` tokens, at most. `window`: keys that a
 /// token sees, itself included; 0: all. Numbers too large for 64 bits give the largest there is.
