@@ -1,6 +1,7 @@
 // mlxmill generate: text after a prompt, as it comes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -21,10 +22,12 @@ namespace {
 // mlx_lm.generate's.
 constexpr int kDefaultMaxTokens = 100;
 constexpr const char* kDefaultPrompt = "hello";
+constexpr int kDefaultDraftTokens = 3;
 
 struct GenerateArgs {
   GenerationArgs shared;
-  std::optional<std::string> prompt, prefill_response, prompt_cache, verbose;
+  std::optional<std::string> prompt, prefill_response, prompt_cache, draft_model, verbose;
+  std::optional<int> draft_tokens;
   bool ignore_chat_template = false;
   bool json = false;
 };
@@ -75,6 +78,33 @@ Result<ModelCache> starting_cache(const GenerateArgs& args, const Model& model,
   return std::move(loaded.cache);
 }
 
+// The model of --draft-model, which must have the tokens of the other.
+Result<std::optional<Model>> open_draft(const GenerateArgs& args, const Tokenizer& tokenizer,
+                                        const Callbacks& callbacks) {
+  if (!args.draft_model) {
+    if (!args.draft_tokens) return std::optional<Model>();
+    return Error(Code::kUsage, "--num-draft-tokens needs --draft-model");
+  }
+  ModelArgs model_args = args.shared.model;
+  model_args.path = args.draft_model;
+  ModelOptions options = model_options(model_args);
+  options.callbacks = callbacks;
+  MLXMILL_ASSIGN(const Tokenizer theirs, Tokenizer::open(options.path));
+  for (std::size_t i = 0; i < std::max(theirs.id_limit(), tokenizer.id_limit()); ++i) {
+    const auto id = static_cast<TokenId>(i);
+    const auto ours = tokenizer.token_spelling(id);
+    const auto drafted = theirs.token_spelling(id);
+    if (ours == drafted) continue;
+    return Error(Code::kUsage, fmt::format("token {} is {}; expected {}, as in the model", id,
+                                           drafted ? "'" + *drafted + "'" : "none",
+                                           ours ? "'" + *ours + "'" : "none"))
+        .at(*args.draft_model)
+        .hint("a draft model has the vocabulary of the model: take a smaller one of the same kind");
+  }
+  MLXMILL_ASSIGN(Model model, Model::open(options));
+  return std::optional(std::move(model));
+}
+
 std::string rate(std::size_t tokens, double seconds) {
   return seconds > 0 ? fmt::format("{:.1f} tokens/s", static_cast<double>(tokens) / seconds)
                      : std::string("-");
@@ -95,6 +125,10 @@ std::string statistics(const Generated& generated) {
       "generation",
       fmt::format("{}, {}, ended by {}", plural(generated.ids.size(), "token"),
                   rate(timed, generated.generation_seconds), finish_name(generated.finish)));
+  if (generated.drafted_tokens > 0) {
+    summary.add("draft",
+                fmt::format("{} of these guessed", plural(generated.drafted_tokens, "token")));
+  }
   summary.add("peak memory", format_bytes(generated.peak_memory));
   return summary.text();
 }
@@ -105,6 +139,7 @@ Json result_json(const Generated& generated) {
           {"finish", finish_name(generated.finish)},
           {"prompt_tokens", generated.prompt_tokens},
           {"cached_tokens", generated.cached_tokens},
+          {"drafted_tokens", generated.drafted_tokens},
           {"prompt_seconds", generated.prompt_seconds},
           {"generation_seconds", generated.generation_seconds},
           {"peak_memory", generated.peak_memory}};
@@ -118,8 +153,11 @@ Result<Generated> answer_prompt(const CLI::App& app, const GenerateArgs& args,
   callbacks.cancelled = interrupted;
   MLXMILL_ASSIGN(const OpenedModel opened, open_model(app, args.shared, callbacks));
   MLXMILL_ASSIGN(const std::vector<TokenId> prompt, prompt_tokens(args, opened.tokenizer));
-  MLXMILL_ASSIGN(const GenerateOptions options,
+  MLXMILL_ASSIGN(const std::optional<Model> draft, open_draft(args, opened.tokenizer, callbacks));
+  MLXMILL_ASSIGN(GenerateOptions options,
                  generate_options(args.shared, opened.tokenizer, kDefaultMaxTokens));
+  options.draft = draft ? &*draft : nullptr;
+  options.draft_tokens = args.draft_tokens.value_or(kDefaultDraftTokens);
   MLXMILL_ASSIGN(ModelCache cache, starting_cache(args, opened.model, prompt));
   const auto on_text = [&](std::string_view text) {
     progress.finish(true);
@@ -177,6 +215,13 @@ Command add_generate_command(CLI::App& root) {
   add_text(app, "--prompt-cache,--prompt-cache-file", args->prompt_cache, kFileValue,
            "keep what was computed in this file, and go on from it where the prompt begins alike")
       ->group(group);
+  add_text(
+      app, "--draft-model", args->draft_model, kPathValue,
+      "a smaller model with the same vocabulary that guesses tokens, for MODEL to check at once")
+      ->group(kHowItRuns);
+  add_integer(app, "--num-draft-tokens", args->draft_tokens, 1, 64,
+              fmt::format("how many it guesses (default: {})", kDefaultDraftTokens))
+      ->group(kHowItRuns);
   add_switch(app, "--json", args->json, "print the result as JSON");
   add_text(app, "--verbose", args->verbose, "BOOL", "mlx_lm's: False is --quiet");
   return {app,

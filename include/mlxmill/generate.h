@@ -25,6 +25,11 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   /// Tokens that end the answer, beside the tokenizer's.
   std::vector<TokenId> end_tokens;
+  /// A smaller model with the same tokens, which must live as long: it guesses up to draft_tokens
+  /// tokens, and the model checks them at once. What is drawn does not depend on it, only how fast.
+  /// Neither model may have recurrent states or ModelOptions::max_kv_size.
+  const Model* draft = nullptr;
+  std::int64_t draft_tokens = 3;
 };
 
 enum class Finish : std::uint8_t {
@@ -42,10 +47,11 @@ struct Generated {
   std::string text;
   std::vector<TokenId> ids;  ///< Of the answer, without the end token.
   std::size_t prompt_tokens = 0;
-  std::size_t cached_tokens = 0;  ///< Of these, how many the cache held already.
-  double prompt_seconds = 0;      ///< Until the first token was drawn.
-  double generation_seconds = 0;  ///< From then on.
-  std::uint64_t peak_memory = 0;  ///< Peak resident set of the process, bytes; 0 where unknown.
+  std::size_t cached_tokens = 0;   ///< Of these, how many the cache held already.
+  std::size_t drafted_tokens = 0;  ///< Of the answer, how many the draft model had guessed.
+  double prompt_seconds = 0;       ///< Until the first token was drawn.
+  double generation_seconds = 0;   ///< From then on.
+  std::uint64_t peak_memory = 0;   ///< Peak resident set of the process, bytes; 0 where unknown.
   Finish finish = Finish::kMaxTokens;
 };
 
@@ -55,7 +61,8 @@ using OnText = std::function<bool(std::string_view text)>;
 /// Goes on after `prompt`, whose first cache.length() tokens are those the cache holds. Afterwards
 /// the cache holds the prompt and all of the answer but perhaps its last token.
 /// Errors: kUsage for bad options, for an empty prompt, and for one that is longer than the context
-/// or not longer than the cache; those of Model::run and TokenStream.
+/// or not longer than the cache; kUnsupported for a draft where tokens cannot be forgotten; those
+/// of Model::run and TokenStream.
 Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, ModelCache& cache,
                                 std::span<const TokenId> prompt, const GenerateOptions& options,
                                 const OnText& on_text = {});

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "base/process.h"
+#include "generate/drafter.h"
 #include "generate/sampler.h"
 #include "generate/stop_strings.h"
 
@@ -104,7 +106,7 @@ Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, 
   result.prompt_tokens = prompt.size();
   result.cached_tokens = static_cast<std::size_t>(cache.length());
   std::vector<int> history = as_ints(prompt);
-  std::span<const int> next = std::span<const int>(history).subspan(result.cached_tokens);
+  generate::NextLogits next(model, cache, options.draft, options.draft_tokens);
   Output output(tokenizer, options, on_text);
   Clock::time_point start = Clock::now();
   while (true) {
@@ -125,9 +127,12 @@ Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, 
       result.finish = Finish::kContext;
       break;
     }
-    MLXMILL_ASSIGN(Logits logits, model.run(next, cache));
-    sampler.penalize(logits.values, history);
-    MLXMILL_ASSIGN(const int token, sampler.draw(logits.values));
+    const std::int64_t room =
+        options.max_tokens < 0 ? std::numeric_limits<std::int64_t>::max()
+                               : options.max_tokens - static_cast<std::int64_t>(result.ids.size());
+    MLXMILL_ASSIGN(const std::span<float> logits, next.after(history, room, sampler));
+    sampler.penalize(logits, history);
+    MLXMILL_ASSIGN(const int token, sampler.draw(logits));
     if (result.ids.empty()) {
       result.prompt_seconds = seconds_since(start);
       start = Clock::now();
@@ -139,10 +144,11 @@ Result<Generated> generate_text(const Model& model, const Tokenizer& tokenizer, 
     }
     result.ids.push_back(id);
     history.push_back(token);
-    next = std::span<const int>(history).last(1);
     MLXMILL_TRY(output.add(id));
   }
   result.generation_seconds = seconds_since(start);
+  result.drafted_tokens = next.right_guesses();
+  MLXMILL_TRY(next.finish(history));
   MLXMILL_TRY(output.finish());
   result.text = output.take_text();
   result.peak_memory = base::peak_memory();

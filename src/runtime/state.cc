@@ -181,8 +181,10 @@ bool KvState::restore(std::vector<mx::array> arrays, std::int64_t tokens) {
 }
 
 bool KvState::can_trim(std::int64_t tokens) const {
-  // What a window has forgotten would be in sight again.
-  return tokens <= size_ && (dropped_ == 0 || tokens == 0);
+  if (tokens > size_) return false;
+  if (dropped_ == 0 || tokens == 0) return true;
+  // All that is in sight of the next token must still be there.
+  return window_ > 0 && !is_limited() && size_ - tokens >= window_ - 1;
 }
 
 void KvState::trim(std::int64_t tokens) { size_ -= static_cast<int>(tokens); }

@@ -38,6 +38,25 @@ mlxmill generate sample-4bit -p "Once upon a time" -m 20 --int8-activations --qu
 mlxmill generate models/sample-llama -p "Once upon a time" -m 20 --int8-activations --quiet > out
 same out text
 
+# A draft model guesses; the text is the same, and its vocabulary must be.
+mlxmill generate models/sample-llama -p "Once upon a time" -m 20 --dtype float32 --quiet > text
+mlxmill generate models/sample-llama -p "Once upon a time" -m 20 --dtype float32 --draft-model sample-4bit > out 2> err
+same out text
+has err 'draft  *[0-9]* tokens of these guessed'
+expect 2 mlxmill generate models/sample-llama --num-draft-tokens 2
+has err '.--num-draft-tokens needs --draft-model'
+cp -r sample-4bit reworded
+python3 - <<'PYTHON'
+import json
+tokenizer = json.load(open("reworded/tokenizer.json"))
+ids = tokenizer["model"]["vocab"]
+ids["the"], ids["and"] = ids["and"], ids["the"]
+json.dump(tokenizer, open("reworded/tokenizer.json", "w"))
+PYTHON
+expect 2 mlxmill generate models/sample-llama -p "Once" --draft-model reworded
+has err "expected '.*', as in the model"
+has err 'a draft model has the vocabulary of the model'
+
 # A prompt cache goes on where the prompt begins alike, and changes nothing.
 mlxmill generate models/sample-llama -p "Once upon a time" -m 5 --prompt-cache cache.safetensors --quiet > out
 mlxmill generate models/sample-llama -p "Once upon a time there was" -m 20 --prompt-cache cache.safetensors > out 2> err

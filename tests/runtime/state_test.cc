@@ -74,7 +74,12 @@ TEST(KvState, KeepsWhatAWindowMaySeeAndForgetsTheRest) {
   // A chunk sees the window before its first token.
   const KeysValues kv = state.append(positions(n, 30), positions(n, 30));
   EXPECT_EQ(first_elements(kv.keys[0]), range(n - 9, n + 30));
-  EXPECT_FALSE(state.can_trim(1));
+  // It goes back as long as the next token has its window.
+  EXPECT_FALSE(state.can_trim(600));
+  ASSERT_TRUE(state.can_trim(30));
+  state.trim(30);
+  EXPECT_EQ(first_elements(state.append(positions(n, 1), positions(n, 1)).keys[0]),
+            range(n - 9, n + 1));
 }
 
 TEST(KvState, OfLimitedSizeKeepsTheFirstFourAndTheLatest) {
