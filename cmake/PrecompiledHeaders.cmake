@@ -1,6 +1,6 @@
 # precompile_headers(TARGET KIND)
 #
-# Lets TARGET start from headers that are parsed once: of KIND `rooms`, `tests`, `program` or `mlx`. Reading the standard
+# Lets TARGET start from headers that are parsed once: of KIND `rooms`, `optimised`, `tests`, `program` or `mlx`. Reading the standard
 # library is half of what a file costs clang with sanitizers; GCC 12 gains little, and then warns of std::string's own code.
 # Sources still include what they use: the other builds find what is missing.
 option(MLXMILL_PCH "Precompile the headers of the standard library, libfmt and GoogleTest" OFF)
@@ -10,6 +10,7 @@ set(pch_of_rooms
   <algorithm> <array> <atomic> <bit> <charconv> <chrono> <cmath> <cstddef> <cstdint> <cstring> <functional> <limits> <map>
   <memory> <mutex> <numeric> <optional> <set> <span> <string> <string_view> <system_error> <utility> <variant> <vector>
   <fmt/format.h>)
+set(pch_of_optimised ${pch_of_rooms})
 set(pch_of_tests ${pch_of_rooms} <gmock/gmock.h> <gtest/gtest.h>)
 set(pch_of_program ${pch_of_rooms} <CLI/CLI.hpp>)
 set(pch_of_mlx ${pch_of_rooms} <mlx/mlx.h>)

@@ -9,10 +9,10 @@ usage() {
 usage: tools/test.sh [--dry-run] [STAGE...]
 
   lint    layers, formatting, scripts
-  fast    release build; unit, kernel, cli and hostile-input tests
-  asan    AddressSanitizer and UndefinedBehaviorSanitizer: the same tests, and each fuzz target for some seconds
+  fast    release build; kernel, cli and hostile-input tests
+  asan    AddressSanitizer and UndefinedBehaviorSanitizer, with clang: all unit tests, those of the fast stage, and each
+          fuzz target for some seconds; the parity stage compares what this build writes
   tsan    ThreadSanitizer: the thread pool, files by position and the kernels with several threads
-  clang   release build of the converter with clang; the parity stage compares what it writes
   arm64   cross build for 64-bit ARM; the parity stage runs it under QEMU
   parity  everything else: live mlx-lm, determinism across builds, the installed package, memory, the README's commands
 
@@ -25,14 +25,14 @@ for argument in "$@"; do
   case "$argument" in
     --help|-h) usage; exit 0 ;;
     --dry-run) dry_run=yes ;;
-    lint|fast|asan|tsan|clang|arm64|parity|tidy) stages+=("$argument") ;;
+    lint|fast|asan|tsan|arm64|parity|tidy) stages+=("$argument") ;;
     *) usage >&2; exit 2 ;;
   esac
 done
 everything=no
 if [ "${#stages[@]}" = 0 ]; then
   everything=yes
-  stages=(lint fast asan tsan clang arm64 parity)
+  stages=(lint fast asan tsan arm64 parity)
 fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)
@@ -59,7 +59,10 @@ run_ctest() {  # run_ctest TREE [CTEST ARGUMENT...]
   ctest --test-dir "build/$tree" -j "$jobs" --output-on-failure --no-tests=error "$@"
 }
 
-build_release() { build release -DMLXMILL_BUILD_TESTS=ON -DMLXMILL_WERROR="$werror"; }
+# Unit tests of what full optimisation changes most; all of them are built and run once, with sanitizers.
+build_release() {
+  build release -DMLXMILL_BUILD_TESTS=ON -DMLXMILL_TEST_ROOMS="kernels;streaming" -DMLXMILL_WERROR="$werror"
+}
 
 stage_lint() { ./tools/lint.sh; }
 
@@ -89,9 +92,6 @@ stage_tsan() {
       ${fixed_addresses[@]+"${fixed_addresses[@]}"} "build/tsan/tests/${room}_test" --gtest_brief=1
   done
 }
-
-# The asan stage has built all of it with clang; this is the converter alone, whose bytes the parity stage compares.
-stage_clang() { build clang -DMLXMILL_BUILD_TESTS=OFF -DMLXMILL_WITH_RUNTIME=OFF -DMLXMILL_WERROR="$werror"; }
 
 stage_arm64() {
   if [ "$(uname -s)" != Linux ] || [ "$(uname -m)" != x86_64 ] || ! command -v apt-get >/dev/null; then
