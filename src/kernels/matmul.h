@@ -64,7 +64,8 @@ void multiply(std::span<const Product> products, base::ThreadPool& pool);
 std::vector<std::string> supported_matmul_engines();
 
 /// Restricts products to one engine (others still get what it cannot take); "auto" lifts it. Not
-/// while products run. Errors: kUsage when the name is unknown or the machine lacks it.
+/// while products run. Errors: kUsage when the name is unknown, or the machine or the SIMD target
+/// in force lacks it.
 Status set_matmul_engine(std::string_view name);
 
 /// The engine the latest product ran on; empty before the first.

@@ -27,7 +27,7 @@ struct MatmulEngine {
   /// Computes on the SIMD target in force; others have instructions of their own.
   bool portable;
 
-  /// Whether this machine has the instructions.
+  /// Whether this machine has the instructions, and the SIMD target in force is one it is for.
   bool (*supported)();
 
   /// Whether it computes this product.

@@ -25,7 +25,8 @@ namespace {
 
 #if MLXMILL_INTEGERS_OWN && HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
 
-/// How codes meet x: how many steps of 16-bit sums of products of bytes are safe.
+/// How many pairs of products of bytes a sum of 16 bits holds: x is up to 127, codes up to 63, 31,
+/// 24 (FP4 from its least value) and 15.
 template <int kBits, Code kCode>
 inline constexpr std::size_t kSteps = kBits == 6                          ? 2
                                       : kBits == 5 || kCode == Code::kFp4 ? 4
@@ -48,7 +49,7 @@ struct TileRows {
   }
 };
 
-/// Products of one vector of a block and what a row of x has at the same columns.
+/// The four bytes at `x` in every lane.
 template <class V>
 HWY_INLINE V broadcast(const void* x) {
   std::int32_t four;
@@ -63,7 +64,7 @@ HWY_INLINE void add_products(V a, V b, hn::Vec<SumTag>& sum) {
   sum = hn::ReorderWidenMulAccumulate(SumTag(), a, b, sum, unused);
 }
 
-/// Adds products over one group to `sums`; `w` and `x` begin with it.
+/// Adds products over one group to `sums`: `w` begins with it, `at` is its first column of x.
 template <std::size_t kUnused, std::size_t kM>
 HWY_INLINE void meet_group(const std::int16_t* w, const std::int16_t* const (&x)[kM],
                            std::size_t at, std::size_t group, hn::Vec<SumTag> (&sums)[kM][2]) {
@@ -242,7 +243,7 @@ namespace {
 HWY_EXPORT(prepare_batch_here);
 HWY_EXPORT(compute_batch_here);
 
-/// The SIMD target in force, as its HWY_TARGET; x86 only.
+#if HWY_ARCH_X86
 std::int64_t target_in_force() {
   const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
   if (only != 0) return only;
@@ -250,24 +251,17 @@ std::int64_t target_in_force() {
   return best;
 }
 
-bool has_integer_batch() {
-#if HWY_ARCH_X86
-  return target_in_force() <= HWY_SSE4;
-#else
-  return false;
-#endif
-}
+// Better targets have lower numbers.
+bool has_integer_batch() { return target_in_force() <= HWY_SSE4; }
 
 /// AVX-512 does as many products of F32 as AVX2 does of 16 bits.
-bool shorts_beat_floats() {
-#if HWY_ARCH_X86
-  return has_integer_batch() && target_in_force() >= HWY_AVX2;
+bool shorts_beat_floats() { return has_integer_batch() && target_in_force() >= HWY_AVX2; }
 #else
-  return false;
+bool has_integer_batch() { return false; }
+bool shorts_beat_floats() { return false; }
 #endif
-}
 
-MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
+MatmulEngine engine_of(const char* name, bool (*supported)(), bool (*takes)(const Product&)) {
   MatmulEngine engine = integers::integer_engine(
       name, takes,
       [](const Product& p, std::size_t first, std::size_t last, std::uint8_t* prepared) {
@@ -280,6 +274,7 @@ MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
          std::uint8_t* scratch) {
         HWY_DYNAMIC_DISPATCH(compute_batch_here)(p, prepared, first, last, scratch);
       });
+  engine.supported = supported;
   engine.task_rows = [](const Product&) { return integers::kBlockRows; };
   return engine;
 }
@@ -287,16 +282,16 @@ MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {
 }  // namespace
 
 const MatmulEngine& int16_batch_engine() {
-  static const MatmulEngine engine = engine_of("highway-int16-batch", [](const Product& p) {
-    return integers::takes_int16(p) && p.count > kVectorRows && shorts_beat_floats();
-  });
+  static const MatmulEngine engine =
+      engine_of("highway-int16-batch", shorts_beat_floats,
+                [](const Product& p) { return p.count > kVectorRows && integers::takes_int16(p); });
   return engine;
 }
 
 const MatmulEngine& int8_batch_engine() {
-  static const MatmulEngine engine = engine_of("highway-int8-batch", [](const Product& p) {
-    return integers::takes_int8(p) && p.count > kVectorRows && has_integer_batch();
-  });
+  static const MatmulEngine engine =
+      engine_of("highway-int8-batch", has_integer_batch,
+                [](const Product& p) { return p.count > kVectorRows && integers::takes_int8(p); });
   return engine;
 }
 

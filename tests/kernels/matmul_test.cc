@@ -133,9 +133,14 @@ void choose(const std::string& engine) {
   int8_x = engine.starts_with("highway-int8");
 }
 
+/// Those of the target in force.
+std::vector<std::string> integer_engines() {
+  std::vector<std::string> names = supported_matmul_engines();
+  std::erase_if(names, [](const std::string& name) { return !name.starts_with("highway-int"); });
+  return names;
+}
+
 // On each target, codes in integers.
-constexpr const char* kIntegerEngines[] = {"highway-int16", "highway-int16-batch", "highway-int8",
-                                           "highway-int8-batch"};
 class MatmulIntegers : public TargetTest {
  protected:
   void TearDown() override {
@@ -198,7 +203,7 @@ TEST_P(Matmul, CrossesBlocksOfCodes) {
 INSTANTIATE_FOR_TARGETS(Matmul);
 
 TEST_P(MatmulIntegers, AgreeWithTheFormula) {
-  for (const char* engine : kIntegerEngines) {
+  for (const std::string& engine : integer_engines()) {
     choose(engine);
     every_scheme_and_type(true);
     every_count();
@@ -210,7 +215,7 @@ TEST_P(MatmulIntegers, AgreeWithTheFormula) {
 
 // Codes and x as large as they get: no sum may overflow.
 TEST_P(MatmulIntegers, HoldTheLargestSums) {
-  for (const char* engine : kIntegerEngines) {
+  for (const std::string& engine : integer_engines()) {
     choose(engine);
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
       for (const int group : {32, 64, 128}) {
@@ -224,7 +229,7 @@ TEST_P(MatmulIntegers, HoldTheLargestSums) {
               ref::store(DType::kBF16, 1.0f, w.parts[1].data(), g);
               ref::store(DType::kBF16, -100.0f, w.parts[2].data(), g);
             }
-            const std::size_t count = std::string_view(engine).ends_with("batch") ? 7 : 1;
+            const std::size_t count = engine.ends_with("batch") ? 7 : 1;
             ExactBuffer x(count * 256 * 2);
             for (std::size_t k = 0; k < count * 256; ++k) {
               ref::store(DType::kBF16, sign * 1.9921875f, x.data(), k);
