@@ -22,7 +22,6 @@ namespace {
 // mlx_lm.generate's.
 constexpr int kDefaultMaxTokens = 100;
 constexpr const char* kDefaultPrompt = "hello";
-constexpr int kDefaultDraftTokens = 3;
 
 struct GenerateArgs {
   GenerationArgs shared;
@@ -157,7 +156,7 @@ Result<Generated> answer_prompt(const CLI::App& app, const GenerateArgs& args,
   MLXMILL_ASSIGN(GenerateOptions options,
                  generate_options(args.shared, opened.tokenizer, kDefaultMaxTokens));
   options.draft = draft ? &*draft : nullptr;
-  options.draft_tokens = args.draft_tokens.value_or(kDefaultDraftTokens);
+  options.draft_tokens = args.draft_tokens ? *args.draft_tokens : options.draft_tokens;
   MLXMILL_ASSIGN(ModelCache cache, starting_cache(args, opened.model, prompt));
   const auto on_text = [&](std::string_view text) {
     progress.finish(true);
@@ -220,7 +219,7 @@ Command add_generate_command(CLI::App& root) {
       "a smaller model with the same vocabulary that guesses tokens, for MODEL to check at once")
       ->group(kHowItRuns);
   add_integer(app, "--num-draft-tokens", args->draft_tokens, 1, 64,
-              fmt::format("how many it guesses (default: {})", kDefaultDraftTokens))
+              fmt::format("how many it guesses (default: {})", GenerateOptions().draft_tokens))
       ->group(kHowItRuns);
   add_switch(app, "--json", args->json, "print the result as JSON");
   add_text(app, "--verbose", args->verbose, "BOOL", "mlx_lm's: False is --quiet");

@@ -1,8 +1,8 @@
 # precompile_headers(TARGET KIND)
 #
-# Lets TARGET start from headers that are parsed once: of KIND `rooms`, `optimised`, `tests`, `program` or `mlx`. Reading the standard
-# library is half of what a file costs clang with sanitizers; GCC 12 gains little, and then warns of std::string's own code.
-# Sources still include what they use: the other builds find what is missing.
+# Lets TARGET start from headers that are parsed once: of KIND `rooms`, `optimised`, `tests`, `program` or `mlx`. Reading
+# the standard library is half of what a file costs clang with sanitizers; GCC 12 gains little, and then warns of
+# std::string's own code. Sources still include what they use: the other builds find what is missing.
 option(MLXMILL_PCH "Precompile the headers of the standard library, libfmt and GoogleTest" OFF)
 
 # Without <filesystem>: it brings <iomanip>, whose std::quoted is found beside ours wherever a std::string is quoted.

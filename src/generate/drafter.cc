@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "generate/reusable.h"
+
 namespace mlxmill::generate {
 namespace {
 
@@ -19,9 +21,7 @@ Status forget(ModelCache& cache, std::size_t length, std::string_view whose) {
 
 Result<std::vector<int>> Drafter::guess(std::span<const int> history, std::int64_t most,
                                         int id_limit, const Sampler& sampler) {
-  const auto parted = std::mismatch(seen_.begin(), seen_.end(), history.begin(), history.end());
-  const auto common = static_cast<std::size_t>(parted.first - seen_.begin());
-  seen_.resize(std::min(common, history.size() - 1));
+  seen_.resize(reusable<int>(seen_, history));
   MLXMILL_TRY(forget(cache_, seen_.size(), "the draft model"));
   std::vector<int> text(history.begin(), history.end());
   std::vector<int> guesses;

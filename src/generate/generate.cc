@@ -8,6 +8,7 @@
 
 #include "base/process.h"
 #include "generate/drafter.h"
+#include "generate/reusable.h"
 #include "generate/sampler.h"
 #include "generate/stop_strings.h"
 
@@ -86,10 +87,7 @@ std::string_view finish_name(Finish finish) {
 
 void rewind_cache(const Model& model, ModelCache& cache, std::span<const TokenId> seen,
                   std::span<const TokenId> prompt) {
-  const auto parted = std::mismatch(seen.begin(), seen.end(), prompt.begin(), prompt.end());
-  auto common = static_cast<std::size_t>(parted.first - seen.begin());
-  if (!prompt.empty()) common = std::min(common, prompt.size() - 1);
-  const auto length = static_cast<std::int64_t>(common);
+  const auto length = static_cast<std::int64_t>(generate::reusable(seen, prompt));
   if (cache.length() != length && !cache.trim_to(length)) cache = model.new_cache();
 }
 

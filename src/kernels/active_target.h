@@ -1,6 +1,10 @@
 // The target the kernels last ran on.
 #pragma once
 
+#include "kernels/targets.h"
+
+#include <hwy/targets.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -16,6 +20,14 @@ inline std::atomic<std::int64_t>& last_target() {
 inline std::atomic<std::int64_t>& target_restriction() {
   static std::atomic<std::int64_t> target{0};
   return target;
+}
+
+/// The target that kernels run on now. (Highway gives better targets lower bits.)
+inline std::int64_t target_in_force() {
+  const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
+  if (only != 0) return only;
+  static const std::int64_t best = hwy::SupportedTargets() & -hwy::SupportedTargets();
+  return best;
 }
 
 /// Every per-target kernel calls this with its HWY_TARGET.

@@ -191,13 +191,12 @@ HWY_NOINLINE void prepare_batch(const Product& p, std::size_t first, std::size_t
 HWY_NOINLINE void compute_batch(const Product& p, const std::uint8_t* prepared, std::size_t first,
                                 std::size_t last, std::uint8_t* scratch) {
   with_codes(p.weight, [&]<int kBits, Code kCode>() HWY_ATTR {
-    if constexpr (kCode == Code::kFp8) {
-      return;
-    } else if constexpr (kBits == 8) {
-      batch<std::int16_t, kBits, kCode>(p, prepared, first, last, scratch);
-    } else if (integers::takes_int8(p)) {
-      batch<std::int8_t, kBits, kCode>(p, prepared, first, last, scratch);
-    } else {
+    if constexpr (kBits <= 6) {
+      if (integers::takes_int8(p)) {
+        return batch<std::int8_t, kBits, kCode>(p, prepared, first, last, scratch);
+      }
+    }
+    if constexpr (kCode != Code::kFp8) {
       batch<std::int16_t, kBits, kCode>(p, prepared, first, last, scratch);
     }
   });
@@ -244,14 +243,6 @@ HWY_EXPORT(prepare_batch_here);
 HWY_EXPORT(compute_batch_here);
 
 #if HWY_ARCH_X86
-std::int64_t target_in_force() {
-  const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
-  if (only != 0) return only;
-  static const std::int64_t best = hwy::SupportedTargets() & -hwy::SupportedTargets();
-  return best;
-}
-
-// Better targets have lower numbers.
 bool has_integer_batch() { return target_in_force() <= HWY_SSE4; }
 
 /// AVX-512 does as many products of F32 as AVX2 does of 16 bits.

@@ -379,10 +379,8 @@ HWY_EXPORT(compute_here);
 
 /// Whether the SIMD target in force has more than a reference for this.
 bool target_in_force_has_code() {
-  const std::int64_t only = target_restriction().load(std::memory_order_relaxed);
-  if (only != 0) return only != HWY_SSE2;
-  static const bool has = (hwy::SupportedTargets() & ~(HWY_SSE2 | HWY_SCALAR)) != 0;
-  return has;
+  const std::int64_t target = target_in_force();
+  return target != HWY_SSE2 && target != HWY_SCALAR;
 }
 
 MatmulEngine engine_of(const char* name, bool (*takes)(const Product&)) {

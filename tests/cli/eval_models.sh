@@ -73,14 +73,14 @@ facts = open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else "Me
 rounds = "avx2" in facts and "avx512_bf16" not in facts
 assert (0 < cost if rounds else 0 <= cost) and cost < 0.01, model["scores"]
 PYTHON
-for flags in "sample-3bit --reference sample-3bit" "sample-8bit --reference sample-8bit --int8-activations"; do
-  mlxmill eval $flags $settings --json > out
-  python3 - <<'PYTHON'
+mlxmill eval sample-3bit --reference sample-3bit $settings --json > plain
+mlxmill eval sample-8bit --reference sample-8bit $settings --int8-activations --json > eight
+python3 - <<'PYTHON'
 import json
-model = json.load(open("out"))["models"][0]
-assert model["name"].startswith("sample-") and model["scores"]["kl"]["value"] == 0, model
+for file, name in (("plain", "sample-3bit"), ("eight", "sample-8bit (8-bit activations)")):
+    model = json.load(open(file))["models"][0]
+    assert model["name"] == name and model["scores"]["kl"]["value"] == 0, model
 PYTHON
-done
 rm -r kept/*.logprobs
 mlxmill eval sample-8bit --reference models/sample-llama $settings --json > out
 expect 2 mlxmill eval sample-8bit --reference models/sample-llama --weights-only --int8-activations

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-#include <numeric>
 
 #include "mlxmill/convert.h"
 #include "mlxmill/generate.h"
@@ -27,6 +26,17 @@ Model open_model(const fs::path& path) {
   Result<Model> model = Model::open(options);
   EXPECT_TRUE(model) << model.error().message();
   return *std::move(model);
+}
+
+/// A quantized copy of a model, at `to`.
+Model quantized(const fs::path& path, int bits, const fs::path& to) {
+  ConvertOptions convert;
+  convert.source = path;
+  convert.output = to;
+  convert.quantize = true;
+  convert.bits = bits;
+  EXPECT_TRUE(convert_model(convert));
+  return open_model(to);
 }
 
 class Draft : public ::testing::Test {
@@ -59,14 +69,8 @@ class Draft : public ::testing::Test {
 
 TEST_F(Draft, ChangesNoText) {
   const TempFolder temp;
-  ConvertOptions convert;
-  convert.source = kSample;
-  convert.output = temp / "draft";
-  convert.quantize = true;
-  convert.bits = 3;
-  ASSERT_TRUE(convert_model(convert));
   const Model model = open_model(kSample);
-  const Model draft = open_model(convert.output);
+  const Model draft = quantized(kSample, 3, temp / "draft");
   struct Case {
     double temperature, repetition;
     std::int64_t guesses;
@@ -109,13 +113,7 @@ TEST_F(Draft, GoesBackInSlidingWindows) {
   const fs::path path = kShared / "gemma3_text";
   const Model model = open_model(path);
   const TempFolder temp;
-  ConvertOptions convert;
-  convert.source = path;
-  convert.output = temp / "draft";
-  convert.quantize = true;
-  convert.bits = 4;
-  ASSERT_TRUE(convert_model(convert));
-  const Model draft = open_model(convert.output);
+  const Model draft = quantized(path, 4, temp / "draft");
   GenerateOptions options;
   options.max_tokens = 80;
   const auto alone = generate(model, path, some_ids(600), options);
